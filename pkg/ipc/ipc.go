@@ -10,14 +10,12 @@ package ipc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"os"
-	"syscall"
 	"time"
 
 	"suffix/pkg/attr"
+	"suffix/pkg/syserr"
 )
 
 // Classes of services: the folder of their sockets.
@@ -44,7 +42,7 @@ func DialForm(class, service string, form attr.Form, timeout time.Duration) (*at
 	path := class + "/" + service
 	c, err := net.DialTimeout("unix", path, timeout)
 	if err != nil {
-		return nil, &ConnectError{Path: path, Err: Cause(err)}
+		return nil, &ConnectError{Path: path, Err: err}
 	}
 	return attr.NewConn(c, form, path+" socket", timeout), nil
 }
@@ -55,7 +53,7 @@ type ConnectError struct {
 	Err  error
 }
 
-func (e *ConnectError) Error() string { return "connect to " + e.Path + ": " + Text(e.Err) }
+func (e *ConnectError) Error() string { return "connect to " + e.Path + ": " + syserr.Text(e.Err) }
 func (e *ConnectError) Unwrap() error { return e.Err }
 
 // DialWait connects to a service that may be starting: ten tries, ten seconds
@@ -66,7 +64,7 @@ func DialWait(ctx context.Context, class, service string, timeout time.Duration,
 		if err == nil {
 			return conn, nil
 		}
-		text := fmt.Sprintf("connect #%d to subsystem %s/%s: %s", try, class, service, Text(err))
+		text := fmt.Sprintf("connect #%d to subsystem %s/%s: %s", try, class, service, syserr.Text(err))
 		if try > connectTries {
 			return nil, fmt.Errorf("%s", text)
 		}
@@ -77,28 +75,6 @@ func DialWait(ctx context.Context, class, service string, timeout time.Duration,
 			return nil, err
 		}
 	}
-}
-
-// Cause returns the system error behind err where there is one, for texts that
-// Postfix prints with the system's own words.
-func Cause(err error) error {
-	var errno syscall.Errno
-	switch {
-	case errors.As(err, &errno):
-		return errno
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return syscall.ETIMEDOUT
-	}
-	return err
-}
-
-// Text renders an error in the system's words, "Connection refused".
-func Text(err error) string {
-	cause := Cause(err)
-	if errno, ok := cause.(syscall.Errno); ok {
-		return errnoText(errno)
-	}
-	return cause.Error()
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

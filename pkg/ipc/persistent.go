@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"suffix/pkg/attr"
+	"suffix/pkg/syserr"
 )
 
 // A Persistent client keeps connections to a service that answers many
@@ -64,7 +65,7 @@ func (p *Persistent) Call(ctx context.Context, f func(c *attr.Conn) error) error
 		// A server that retires between two requests is routine.
 		routine := try == 1 && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ENOENT) || errors.Is(err, attr.ErrEOF))
 		if !routine && p.Warn != nil {
-			p.Warn(fmt.Sprintf("problem talking to service %s: %s", p.Service, Text(err)))
+			p.Warn(fmt.Sprintf("problem talking to service %s: %s", p.Service, syserr.Text(err)))
 		}
 		if p.Tries > 0 && try >= p.Tries {
 			return fmt.Errorf("service %s/%s: %w", p.Class, p.Service, err)

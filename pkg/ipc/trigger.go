@@ -8,6 +8,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"suffix/pkg/syserr"
 )
 
 // Trigger sends a request of single-byte codes to a trigger service, such as
@@ -21,7 +23,7 @@ func Trigger(class, service, request string, timeout, wait time.Duration) error 
 	path := class + "/" + service
 	info, err := os.Stat(path)
 	if err != nil {
-		return fmt.Errorf("unable to look up %s: %w", path, Cause(err))
+		return fmt.Errorf("unable to look up %s: %s", path, syserr.Text(err))
 	}
 	switch info.Mode().Type() {
 	case fs.ModeSocket:
@@ -29,11 +31,11 @@ func Trigger(class, service, request string, timeout, wait time.Duration) error 
 	case fs.ModeNamedPipe:
 		f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
-			return fmt.Errorf("open %s: %w", path, Cause(err))
+			return fmt.Errorf("open %s: %w", path, err)
 		}
 		defer f.Close()
 		if _, err := f.WriteString(request); err != nil {
-			return fmt.Errorf("write %s: %w", path, Cause(err))
+			return fmt.Errorf("write %s: %w", path, err)
 		}
 		return nil
 	}
@@ -43,7 +45,7 @@ func Trigger(class, service, request string, timeout, wait time.Duration) error 
 func triggerSocket(path, request string, timeout, wait time.Duration) error {
 	c, err := net.DialTimeout("unix", path, timeout)
 	if err != nil {
-		return &ConnectError{Path: path, Err: Cause(err)}
+		return &ConnectError{Path: path, Err: err}
 	}
 	defer c.Close()
 	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
@@ -51,7 +53,7 @@ func triggerSocket(path, request string, timeout, wait time.Duration) error {
 	}
 	// The server reads once: the terminator may come with the request.
 	if _, err := c.Write(append([]byte(request), 0)); err != nil {
-		return fmt.Errorf("write %s: %w", path, Cause(err))
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	if wait <= 0 {
 		wait = timeout + 100*time.Second
