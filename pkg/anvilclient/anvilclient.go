@@ -9,9 +9,12 @@ package anvilclient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"suffix/pkg/attr"
+	"suffix/pkg/ipc"
+	"suffix/pkg/syserr"
 )
 
 // Endpoint is where the service listens, relative to the queue directory.
@@ -21,24 +24,28 @@ const Endpoint = "private/anvil"
 // request: it does not know it, for example.
 var ErrFailed = errors.New("anvil service failed")
 
-// A Caller runs a conversation with the anvil service on a greeted connection
-// of its own in the plain form, which stays open between calls.
-type Caller interface {
-	Call(ctx context.Context, fn func(*attr.Conn) error) error
-	Close() error
-}
-
 // A Session is the connection that stands for one remote client. It is for
 // one goroutine at a time.
 type Session struct {
-	caller Caller
-	ident  string
+	ident   string
+	timeout time.Duration
+	warn    func(string)
+	conn    *attr.Conn
 }
 
-// NewSession returns the session of a client. Nothing is sent until Connect.
-// The ident is SERVICE:ADDRESS, see Ident.
-func NewSession(caller Caller, ident string) *Session {
-	return &Session{caller: caller, ident: printable(ident)}
+// NewSession returns the session of a client; the ident is SERVICE:ADDRESS, see
+// Ident. Nothing is sent until the first call. Each step of a conversation may
+// take timeout (ipc_timeout); failures are reported to warn.
+func NewSession(ident string, timeout time.Duration, warn func(string)) *Session {
+	return &Session{ident: printable(ident), timeout: timeout, warn: warn}
+}
+
+// Close drops the connection, which the server takes as Disconnect.
+func (s *Session) Close() {
+	if s.conn != nil {
+		s.conn.Close()
+		s.conn = nil
+	}
 }
 
 // Connect registers the client: count is the number of its open sessions,
@@ -72,10 +79,11 @@ func (s *Session) TLSTrace(ctx context.Context) (rate int, err error) { return s
 
 // Disconnect tells that the client is gone, and closes the connection.
 func (s *Session) Disconnect(ctx context.Context) error {
-	_, err := s.ask(ctx, "disconnect")
-	if closeErr := s.caller.Close(); err == nil {
-		err = closeErr
+	defer s.Close()
+	if s.conn == nil {
+		return nil
 	}
+	_, err := s.ask(ctx, "disconnect")
 	return err
 }
 
@@ -96,29 +104,76 @@ func (s *Session) rate(ctx context.Context, request string) (int, error) {
 	return values[0], err
 }
 
-// ask sends one request and reads the numbers that follow the status.
+// Tries and their distance when the server does not answer.
+const (
+	tries      = 2
+	retryDelay = time.Second
+)
+
+// ask sends one request and reads the numbers that follow the status. After a
+// failure it tries once more, on a new connection.
 func (s *Session) ask(ctx context.Context, request string, names ...string) (values [6]int, err error) {
-	failed := false
-	err = s.caller.Call(ctx, func(conn *attr.Conn) error {
-		conn.R.Lenient = true
-		if err := conn.W.Str("request", request).Str("ident", s.ident).End(); err != nil {
-			return err
+	for try := 1; ; try++ {
+		var failed bool
+		values, failed, err = s.exchange(request, names)
+		switch {
+		case err == nil && failed:
+			return values, ErrFailed
+		case err == nil:
+			return values, nil
 		}
-		status, err := conn.R.Int("status")
-		if err != nil {
-			return err
+		s.Close()
+		if s.warn != nil {
+			s.warn("problem talking to server " + Endpoint + ": " + syserr.Text(err))
 		}
-		if failed = status != 0; !failed {
-			for i, name := range names {
-				values[i], _ = conn.R.Int(name)
-			}
+		if try == tries {
+			return [6]int{}, fmt.Errorf("anvil service: %w", err)
 		}
-		return conn.R.End()
-	})
-	if err == nil && failed {
-		err = ErrFailed
+		select {
+		case <-ctx.Done():
+			return [6]int{}, ctx.Err()
+		case <-time.After(retryDelay):
+		}
 	}
-	return values, err
+}
+
+func (s *Session) exchange(request string, names []string) (values [6]int, failed bool, err error) {
+	if s.conn == nil {
+		if err := s.connect(); err != nil {
+			return values, false, err
+		}
+	}
+	if err := s.conn.W.Str("request", request).Str("ident", s.ident).End(); err != nil {
+		return values, false, err
+	}
+	status, err := s.conn.R.Int("status")
+	if err != nil {
+		return values, false, err
+	}
+	if status == 0 {
+		for i, name := range names {
+			values[i], _ = s.conn.R.Int(name)
+		}
+	}
+	return values, status != 0, s.conn.R.End()
+}
+
+func (s *Session) connect() error {
+	conn, err := ipc.DialForm(ipc.Private, "anvil", attr.Plain, s.timeout)
+	if err != nil {
+		return err
+	}
+	conn.R.Lenient = true
+	if err := conn.R.Protocol("anvil_protocol"); err != nil {
+		conn.Close()
+		return err
+	}
+	if err := conn.R.End(); err != nil {
+		conn.Close()
+		return err
+	}
+	s.conn = conn
+	return nil
 }
 
 // printable replaces what may not stand in an ident.
@@ -131,7 +186,3 @@ func printable(text string) string {
 	}
 	return string(b)
 }
-
-// DefaultTimeout bounds each step of a conversation where the configuration
-// says nothing.
-const DefaultTimeout = 3600 * time.Second
