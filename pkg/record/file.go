@@ -25,6 +25,7 @@ type FileReader struct {
 
 	window []byte // file content at base
 	base   int64
+	last   bool  // the window ends where the file ends
 	next   int64 // where the next record starts
 	offset int64 // where the last record started
 	ended  bool
@@ -58,8 +59,8 @@ func (r *FileReader) Offset() int64 { return r.offset }
 // NextOffset returns the file offset where the next call of Next will read.
 func (r *FileReader) NextOffset() int64 { return r.next }
 
-// Seek sets the file offset where the next call of Next will read.
-func (r *FileReader) Seek(offset int64) {
+// SeekTo sets the file offset where the next call of Next will read.
+func (r *FileReader) SeekTo(offset int64) {
 	r.next = offset
 	r.ended = false
 }
@@ -105,7 +106,7 @@ func (r *FileReader) Follow(payload []byte) error {
 		}
 	}
 	r.lastTarget = target
-	r.Seek(target)
+	r.SeekTo(target)
 	return nil
 }
 
@@ -160,12 +161,14 @@ func (r *FileReader) nextRaw() (Type, []byte, error) {
 func (r *FileReader) at(off int64, n int) ([]byte, error) {
 	if i := off - r.base; i >= 0 && i+int64(n) <= int64(len(r.window)) {
 		return r.window[i:], nil
+	} else if r.last && i >= 0 && i <= int64(len(r.window)) {
+		return r.window[i:], io.EOF
 	}
 	if r.window == nil || cap(r.window) < windowSize {
 		r.window = make([]byte, 0, windowSize)
 	}
 	got, err := r.f.ReadAt(r.window[:windowSize], off)
-	r.window, r.base = r.window[:got], off
+	r.window, r.base, r.last = r.window[:got], off, errors.Is(err, io.EOF)
 	return r.window, err
 }
 
