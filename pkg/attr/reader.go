@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -85,6 +86,10 @@ func (r *Reader) uint(name string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	return r.parseUint(text)
+}
+
+func (r *Reader) parseUint(text string) (uint64, error) {
 	trimmed := strings.TrimLeft(text, " \t\n\v\f\r")
 	digits := strings.TrimPrefix(trimmed, "+")
 	negative := false
@@ -108,6 +113,26 @@ func (r *Reader) uint(name string) (uint64, error) {
 // Int reads a 32-bit number; 4294967295 is -1.
 func (r *Reader) Int(name string) (int, error) {
 	n, err := r.uint(name)
+	return int(int32(uint32(n))), err
+}
+
+// IntOf reads a 32-bit number whose attribute has one of several names:
+// releases renamed some.
+func (r *Reader) IntOf(names ...string) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	got, value, hasValue, err := r.item(names[0])
+	switch {
+	case err != nil:
+		return 0, r.fail(err)
+	case got == "" && !hasValue:
+		r.ended = true
+		return 0, r.fail(&MissingError{Name: names[0], Stream: r.stream})
+	case !hasValue || !slices.Contains(names, got):
+		return 0, r.fail(&UnexpectedError{Got: got, Want: names[0], Stream: r.stream})
+	}
+	n, err := r.parseUint(value)
 	return int(int32(uint32(n))), err
 }
 
