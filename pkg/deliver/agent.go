@@ -111,4 +111,3 @@ func (r *Request) MarkCorrupt(path string) {
 	}
 	r.retry = true
 }
-
