@@ -72,6 +72,9 @@ func MakeID(t time.Time, inode uint64, long bool) string {
 
 func appendUsecHex(b []byte, usec uint64) []byte {
 	const hex = "0123456789ABCDEF"
+	if high := usec >> 20; high != 0 { // only in a name that nobody made
+		b = append(b, hex[high&15])
+	}
 	return append(b, hex[usec>>16&15], hex[usec>>12&15], hex[usec>>8&15], hex[usec>>4&15], hex[usec&15])
 }
 
