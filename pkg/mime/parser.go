@@ -123,14 +123,11 @@ func (p *Parser) Text(t record.Type, data []byte) {
 	}
 	if len(p.header) > 0 {
 		if continues {
-			p.grow(data)
+			p.grow("", data)
 			return
 		}
 		if len(data) > 0 && (data[0] == ' ' || data[0] == '\t') {
-			if len(p.header) < p.opt.HeaderLimit {
-				p.header = append(p.header, '\n')
-			}
-			p.grow(data)
+			p.grow("\n", data)
 			return
 		}
 		p.endOfHeader()
@@ -154,9 +151,9 @@ func (p *Parser) Text(t record.Type, data []byte) {
 
 // grow adds text to the header while it is below the limit. What is too long
 // is cut when the header is complete.
-func (p *Parser) grow(data []byte) {
+func (p *Parser) grow(before string, data []byte) {
 	if len(p.header) < p.opt.HeaderLimit {
-		p.header = append(p.header, data...)
+		p.header = append(append(p.header, before...), data...)
 		return
 	}
 	p.report(ErrTruncated, p.header)
