@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-
 )
 
 // untrustedCaller tells whether the program has rights that the user who
