@@ -26,7 +26,7 @@ type Agent struct {
 
 // NewAgent makes a frame around deliver.
 func NewAgent(cfg *config.Main, recorder *outcome.Recorder, deliver Deliverer) *Agent {
-	return &Agent{Recorder: recorder, Deliver: deliver, tree: queue.New(cfg)}
+	return &Agent{Recorder: recorder, Deliver: deliver, tree: queue.New(cfg, maillog.Warnf)}
 }
 
 // Serve handles one connection of the queue manager, or of another agent that
@@ -84,18 +84,18 @@ func (a *Agent) handle(ctx context.Context, req *Request) (_ Reply, ok bool) {
 			maillog.Warnf("open %s %s: %s", req.QueueName, req.QueueID, syserr.Text(err))
 			return Reply{Retry: true}, true
 		}
-		maillog.Errorf("open %s %s: %s", req.QueueName, req.QueueID, syserr.Text(err))
+		maillog.Logf(maillog.Fatal, "open %s %s: %s", req.QueueName, req.QueueID, syserr.Text(err))
 		return Reply{}, false
 	}
 	req.File, req.recorder = f, a.Recorder
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err != nil {
-		maillog.Errorf("shared lock %s: %s", path, syserr.Text(err))
+		maillog.Logf(maillog.Fatal, "shared lock %s: %s", path, syserr.Text(err))
 		f.Close()
 		return Reply{}, false
 	}
 	hop := a.Deliver(ctx, req)
 	if req.markErr != nil {
-		maillog.Errorf("update queue file %s: %s", path, syserr.Text(req.markErr))
+		maillog.Logf(maillog.Fatal, "update queue file %s: %s", path, syserr.Text(req.markErr))
 		f.Close()
 		return Reply{}, false
 	}

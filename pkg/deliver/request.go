@@ -193,8 +193,8 @@ func ReadReply(in *attr.Reader) (p Reply, err error) {
 	return p, in.End()
 }
 
-// message gives the part of the request that the Recorder looks at.
-func (r *Request) message() *outcome.Message {
+// Message gives the part of the request that the Recorder looks at.
+func (r *Request) Message() *outcome.Message {
 	m := &outcome.Message{QueueID: r.QueueID, Flags: r.Flags &^ (FlagMarkDone | FlagBounce), Times: r.Times}
 	if m.Times.Delivered.IsZero() {
 		m.Times.Delivered = time.Now()
@@ -204,27 +204,27 @@ func (r *Request) message() *outcome.Message {
 
 // Sent records a delivery and marks the recipient as done.
 func (r *Request) Sent(rcpt dsn.Recipient, at outcome.Attempt, d dsn.DSN) outcome.Result {
-	return r.finish(rcpt, r.recorder.Sent(r.message(), rcpt, at, d))
+	return r.finish(rcpt, r.recorder.Sent(r.Message(), rcpt, at, d))
 }
 
 // Bounce records a permanent failure and marks the recipient as done.
 func (r *Request) Bounce(rcpt dsn.Recipient, at outcome.Attempt, d dsn.DSN) outcome.Result {
-	return r.finish(rcpt, r.recorder.Bounce(r.message(), rcpt, at, d))
+	return r.finish(rcpt, r.recorder.Bounce(r.Message(), rcpt, at, d))
 }
 
 // BounceOne records a permanent failure and tells another sender at once.
 func (r *Request) BounceOne(n bounceclient.Notice, rcpt dsn.Recipient, at outcome.Attempt, d dsn.DSN) outcome.Result {
-	return r.finish(rcpt, r.recorder.BounceOne(r.message(), n, rcpt, at, d))
+	return r.finish(rcpt, r.recorder.BounceOne(r.Message(), n, rcpt, at, d))
 }
 
 // Defer records a temporary failure.
 func (r *Request) Defer(rcpt dsn.Recipient, at outcome.Attempt, d dsn.DSN) outcome.Result {
-	return r.finish(rcpt, r.recorder.Defer(r.message(), rcpt, at, d))
+	return r.finish(rcpt, r.recorder.Defer(r.Message(), rcpt, at, d))
 }
 
 // Expanded records the expansion of an alias in the trace log.
 func (r *Request) Expanded(rcpt dsn.Recipient, at outcome.Attempt, action string) outcome.Result {
-	return r.recorder.Expanded(r.message(), rcpt, at, action)
+	return r.recorder.Expanded(r.Message(), rcpt, at, action)
 }
 
 // Recorder returns the recorder of the agent that serves the request.

@@ -87,6 +87,14 @@ func New(cfg *config.Main, filterName string, filter *maps.Maps) *Recorder {
 	}
 }
 
+// WithLog returns a Recorder that writes to another log: for an engine that
+// answers in another program's stead.
+func (r *Recorder) WithLog(log *maillog.Logger) *Recorder {
+	other := *r
+	other.log = log
+	return &other
+}
+
 // Sent records a delivery.
 func (r *Recorder) Sent(m *Message, rcpt dsn.Recipient, at Attempt, d dsn.DSN) Result {
 	d = r.checked(d, '2', "sent: ", "2.0.0")
