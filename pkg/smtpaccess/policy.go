@@ -1,0 +1,299 @@
+package smtpaccess
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"suffix/pkg/attr"
+	"suffix/pkg/config"
+	"suffix/pkg/params"
+	"suffix/pkg/syserr"
+)
+
+// A policyService is one policy server with its settings (spec smtpd-access
+// §11).
+type policyService struct {
+	name          string // as written, without the options
+	network, addr string
+	timeout       time.Duration
+	maxIdle       time.Duration
+	maxTTL        time.Duration
+	requestLimit  int
+	tryLimit      int
+	retryDelay    time.Duration
+	defaultAction string
+	context       string
+
+	mu   sync.Mutex
+	idle []*policyConn
+}
+
+// A policyConn is a connection to a policy server.
+type policyConn struct {
+	*attr.Conn
+	born, used time.Time
+	requests   int
+}
+
+// parsePolicy reads the argument of check_policy_service.
+func (c *Checker) parsePolicy(arg string) (*policyService, error) {
+	p := &policyService{
+		timeout:       c.cfg.Time(params.SmtpdPolicyServiceTimeout),
+		maxIdle:       c.cfg.Time(params.SmtpdPolicyServiceMaxIdle),
+		maxTTL:        c.cfg.Time(params.SmtpdPolicyServiceMaxTtl),
+		requestLimit:  c.cfg.Int(params.SmtpdPolicyServiceRequestLimit),
+		tryLimit:      c.cfg.Int(params.SmtpdPolicyServiceTryLimit),
+		retryDelay:    c.cfg.Time(params.SmtpdPolicyServiceRetryDelay),
+		defaultAction: c.cfg.String(params.SmtpdPolicyServiceDefaultAction),
+		context:       c.cfg.String(params.SmtpdPolicyServicePolicyContext),
+	}
+	p.name = arg
+	if strings.HasPrefix(arg, "{") {
+		inner, problem := config.Unwrap(arg)
+		if problem != "" {
+			return nil, errors.New(problem)
+		}
+		words := config.SplitBrace(inner)
+		if len(words) == 0 {
+			return nil, errors.New("missing policy server")
+		}
+		p.name = words[0]
+		for _, word := range joinOptions(words[1:]) {
+			if err := p.option(word); err != nil {
+				return nil, err
+			}
+		}
+	}
+	kind, rest, ok := strings.Cut(p.name, ":")
+	switch {
+	case ok && kind == "unix" && rest != "":
+		p.network, p.addr = "unix", rest
+	case ok && (kind == "inet" || kind == "unix") && rest == "":
+		return nil, errors.New("missing address")
+	case ok && kind == "inet":
+		p.network, p.addr = "tcp", rest
+		if !strings.Contains(rest, ":") {
+			p.addr = "localhost:" + rest
+		}
+	default:
+		return nil, errors.New("need transport:server")
+	}
+	return p, nil
+}
+
+// joinOptions puts "name = value" together that was written with blanks, or in
+// braces.
+func joinOptions(words []string) []string {
+	var options []string
+	for i := 0; i < len(words); i++ {
+		word := words[i]
+		if inner, problem := config.Unwrap(word); problem == "" && strings.HasPrefix(word, "{") {
+			word = inner
+		} else if !strings.Contains(word, "=") && i+2 < len(words) && words[i+1] == "=" {
+			word += "=" + words[i+2]
+			i += 2
+		}
+		options = append(options, word)
+	}
+	return options
+}
+
+// option applies one "name = value" setting.
+func (p *policyService) option(text string) (err error) {
+	name, value, problem := config.SplitNameValue(text)
+	if problem != "" {
+		return errors.New(problem)
+	}
+	duration := func(d *time.Duration) {
+		seconds, ok := config.ParseTime(value, 's')
+		if *d = time.Duration(seconds) * time.Second; !ok || seconds <= 0 {
+			err = fmt.Errorf("bad %s value: %s", name, value)
+		}
+	}
+	number := func(n *int) {
+		v, ok := config.ParseInt(value, 32)
+		if *n = int(v); !ok || v < 0 {
+			err = fmt.Errorf("bad %s value: %s", name, value)
+		}
+	}
+	switch name {
+	case "timeout":
+		duration(&p.timeout)
+	case "max_idle":
+		duration(&p.maxIdle)
+	case "max_ttl":
+		duration(&p.maxTTL)
+	case "retry_delay":
+		duration(&p.retryDelay)
+	case "request_limit":
+		number(&p.requestLimit)
+	case "try_limit":
+		number(&p.tryLimit)
+	case "default_action":
+		p.defaultAction = value
+	case "policy_context":
+		p.context = value
+	default:
+		err = fmt.Errorf("unexpected parameter name: %s", name)
+	}
+	return err
+}
+
+// get returns a connection, a waiting one where there is one that is fit.
+func (p *policyService) get(ctx context.Context) (*policyConn, error) {
+	now := time.Now()
+	p.mu.Lock()
+	for len(p.idle) > 0 {
+		last := len(p.idle) - 1
+		conn := p.idle[last]
+		p.idle = p.idle[:last]
+		if now.Sub(conn.used) < p.maxIdle && now.Sub(conn.born) < p.maxTTL {
+			p.mu.Unlock()
+			return conn, nil
+		}
+		conn.Close()
+	}
+	p.mu.Unlock()
+	dialer := net.Dialer{Timeout: p.timeout}
+	c, err := dialer.DialContext(ctx, p.network, p.addr)
+	if err != nil {
+		return nil, err
+	}
+	return &policyConn{Conn: attr.NewConn(c, attr.Plain, p.name, p.timeout), born: now}, nil
+}
+
+func (p *policyService) put(conn *policyConn) {
+	conn.used = time.Now()
+	conn.requests++
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.requestLimit > 0 && conn.requests >= p.requestLimit || len(p.idle) >= maxIdlePolicies {
+		conn.Close()
+		return
+	}
+	p.idle = append(p.idle, conn)
+}
+
+// maxIdlePolicies bounds the connections kept to one policy server.
+const maxIdlePolicies = 20
+
+// policy asks a policy service and carries out its answer.
+func (e *evaluation) policy(r *restriction) verdict {
+	p := e.c.policies[r.arg]
+	if p == nil {
+		e.s.Log.Warnf("restriction check_policy_service must be followed by transport:server")
+		return e.misconfigured()
+	}
+	action, err := e.askPolicy(p)
+	if err == nil && e.c.smtputf8 && !utf8.ValidString(action) {
+		e.s.Log.Warnf("malformed UTF-8 in policy server %s response: \"%s\"", p.name, action)
+		err = errors.New("malformed UTF-8")
+	}
+	if err != nil {
+		action = p.defaultAction
+		if e.policyFailed {
+			action = "451 4.3.5 Server configuration problem"
+		}
+		e.policyFailed = true
+		defer func() { e.policyFailed = false }()
+	}
+	return e.apply(result{p.name, action, "policy query", e.name, e.class})
+}
+
+// askPolicy makes the request, more than once if need be.
+func (e *evaluation) askPolicy(p *policyService) (action string, err error) {
+	for try := 1; ; try++ {
+		var conn *policyConn
+		if conn, err = p.get(e.ctx); err == nil {
+			e.policyRequest(conn, p)
+			if err = conn.W.End(); err == nil {
+				conn.R.Lenient = true
+				if action, err = conn.R.Str("action"); err == nil {
+					err = conn.R.End()
+				}
+			}
+			if err == nil {
+				p.put(conn)
+				return action, nil
+			}
+			conn.Close()
+		} else if errors.Is(err, syscall.ECONNREFUSED) {
+			e.s.Log.Warnf("connect to %s: %s", p.addr, syserr.Text(syscall.ECONNREFUSED))
+		}
+		var missing *attr.MissingError
+		if errors.As(err, &missing) {
+			e.s.Log.Warnf("%s", err)
+		}
+		routine := errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) ||
+			errors.Is(err, syscall.ENOENT) || errors.Is(err, attr.ErrEOF)
+		last := try >= p.tryLimit || e.ctx.Err() != nil
+		if !routine || last {
+			e.s.Log.Warnf("problem talking to server %s: %s", p.addr, syserr.Text(err))
+		}
+		if last {
+			return "", err
+		}
+		e.wait(p.retryDelay)
+	}
+}
+
+// policyRequest writes the attributes of a request.
+func (e *evaluation) policyRequest(conn *policyConn, p *policyService) {
+	s, tx := e.s, e.s.Tx
+	stage := s.Stage
+	if stage == "BDAT" {
+		stage = "DATA"
+	}
+	count := 0
+	if stage == "DATA" || stage == "END-OF-MESSAGE" {
+		count = tx.Accepted
+	}
+	clean := func(value string) string {
+		if strings.ContainsAny(value, "\n\x00") {
+			return strings.NewReplacer("\n", "?", "\x00", "?").Replace(value)
+		}
+		return value
+	}
+	add := func(name, value string) { conn.W.Str(name, clean(value)) }
+	add("request", "smtpd_access_policy")
+	add("protocol_state", stage)
+	add("protocol_name", s.Protocol)
+	add("client_address", s.Address)
+	add("client_name", s.Name)
+	add("client_port", s.Port)
+	add("reverse_client_name", s.ReverseName)
+	add("server_address", s.ServerAddress)
+	add("server_port", s.ServerPort)
+	add("helo_name", s.Helo)
+	add("sender", tx.Sender)
+	add("recipient", tx.Recipient)
+	add("recipient_count", strconv.Itoa(count))
+	add("queue_id", tx.QueueID)
+	add("instance", tx.Instance)
+	add("size", strconv.FormatInt(tx.Size, 10))
+	add("etrn_domain", s.Etrn)
+	add("stress", s.Stress)
+	add("sasl_method", s.Method)
+	add("sasl_username", s.Login)
+	add("sasl_sender", tx.SASLSender)
+	for _, name := range []string{"ccert_subject", "ccert_issuer", "ccert_fingerprint", "ccert_pubkey_fingerprint", "encryption_protocol", "encryption_cipher"} {
+		add(name, "")
+	}
+	add("encryption_keysize", "0")
+	if !e.c.cfg.Dialect37() {
+		add("tls_sni", "")
+	}
+	add("policy_context", p.context)
+	if !e.c.cfg.Dialect37() {
+		add("compatibility_level", e.c.cfg.String(params.CompatibilityLevel))
+		add("mail_version", e.c.cfg.String(params.MailVersion))
+	}
+}
