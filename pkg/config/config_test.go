@@ -1,0 +1,312 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"suffix/pkg/params"
+)
+
+// writeMain makes a configuration directory with an old main.cf: one that is
+// new would be read again until it is a second old.
+func writeMain(t *testing.T, text string) string {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "main.cf")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Minute)
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func load(t *testing.T, text string, overrides ...Override) (*Main, *[]string) {
+	t.Helper()
+	var warnings []string
+	m, err := Load(Options{Dir: writeMain(t, text), Overrides: overrides, Program: "smtpd", Service: "25",
+		Warn: func(w string) { warnings = append(warnings, w) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, &warnings
+}
+
+func TestGrammar(t *testing.T) {
+	for _, c := range []struct {
+		text     string
+		settings string // name=value, one a line
+		warnings string
+		err      string
+	}{
+		{text: "a = 1\n  two\n# c\n\n \n\tthree\nb=", settings: "a=1  two\tthree\nb="},
+		{text: "x=y # z\r\nw = \\\n", settings: "x=y # z\nw=\\"},
+		{text: "  foo bar baz long text here over thirty bytes\n more\na=b\n", settings: "a=b",
+			warnings: `F: logical line must not start with whitespace: "  foo bar baz long text here o..."`},
+		{text: "a=1\nb=2\na = 1\n", settings: "a=1\nb=2"},
+		{text: "a=1\nb=2\na = 2\n", settings: "a=2\nb=2", warnings: "F, line 3: overriding earlier entry: a=1"},
+		{text: "a=b\x00c\n d\ne=f\n#\x00\n", settings: "a=b\ne=f",
+			warnings: "F, line 1-2: text after null byte may be ignored\nF, line 4: text after null byte may be ignored"},
+		{text: "x=y\n=b\n", err: `F, line 2: missing attribute name: "=b"`},
+		{text: "junk zz\n more\n", err: `F, line 1: missing '=' after attribute name: "junk zz more"`},
+		{text: "a b = c\n", err: `F, line 1: missing '=' after attribute name: "a b = c"`},
+		{text: "x.y-z = 1\n1a = 2", settings: "x.y-z=1\n1a=2"},
+	} {
+		var warnings, settings []string
+		list, err := ParseSettings("F", c.text, func(w string) { warnings = append(warnings, w) })
+		if err != nil && err.Error() != c.err || err == nil && c.err != "" {
+			t.Errorf("%q: error %v; want %s", c.text, err, c.err)
+		}
+		for _, s := range list {
+			settings = append(settings, s.Name+"="+s.Value)
+		}
+		if got := strings.Join(settings, "\n"); got != c.settings {
+			t.Errorf("%q: settings %q; want %q", c.text, got, c.settings)
+		}
+		if got := strings.Join(warnings, "\n"); got != c.warnings {
+			t.Errorf("%q: warnings %q; want %q", c.text, got, c.warnings)
+		}
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	if _, err := Load(Options{Dir: "/nonexistent"}); err == nil || err.Error() != "open /nonexistent/main.cf: No such file or directory" {
+		t.Error(err)
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(dir+"/main.cf", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(Options{Dir: dir}); err == nil || err.Error() != "read "+dir+"/main.cf: Is a directory" {
+		t.Error(err)
+	}
+}
+
+// A file that was changed just now is read again, and settings that come with
+// the second reading count.
+func TestHotFile(t *testing.T) {
+	dir := t.TempDir()
+	path := dir + "/main.cf"
+	if err := os.WriteFile(path, []byte("myhostname = half"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	started := make(chan struct{})
+	go func() {
+		<-started
+		if err := os.WriteFile(path, []byte("myhostname = whole.example\n"), 0o644); err != nil {
+			t.Error(err)
+		}
+		old := time.Now().Add(-time.Minute)
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, hot, err := readOnce(path); !hot || err != nil {
+		t.Fatalf("new file: hot %v, %v", hot, err)
+	}
+	close(started)
+	m, err := Load(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := m.String(params.Myhostname); got != "whole.example" {
+		t.Errorf("myhostname = %q", got)
+	}
+}
+
+func TestTypes(t *testing.T) {
+	m, _ := load(t, "smtpd_timeout = 5min\nline_length_limit = +3000\nmessage_size_limit = 5000000000\nsmtpd_helo_required = YES\nsmtpd_banner = $myhostname $$ $service_name\nmyhostname = mail.example.com\nluser_relay = $user\nfoo = $undefined.\n",
+		Override{"smtpd_hard_error_limit", "${stress?{1}:{7}}"}, Override{"stress", "yes"})
+	if got := m.Time(params.SmtpdTimeout); got != 5*time.Minute {
+		t.Errorf("smtpd_timeout = %v", got)
+	}
+	if got := m.Int(params.LineLengthLimit); got != 3000 {
+		t.Errorf("line_length_limit = %v", got)
+	}
+	if got := m.Long(params.MessageSizeLimit); got != 5000000000 {
+		t.Errorf("message_size_limit = %v", got)
+	}
+	if !m.Bool(params.SmtpdHeloRequired) {
+		t.Error("smtpd_helo_required")
+	}
+	if got := m.String(params.SmtpdBanner); got != "mail.example.com $ 25" {
+		t.Errorf("smtpd_banner = %q", got)
+	}
+	if got := m.Raw(params.LuserRelay); got != "$user" {
+		t.Errorf("luser_relay = %q", got)
+	}
+	if got := m.Int(params.SmtpdHardErrorLimit); got != 1 {
+		t.Errorf("smtpd_hard_error_limit = %v", got)
+	}
+	if got := m.Int(params.SmtpdJunkCommandLimit); got != 1 {
+		t.Errorf("smtpd_junk_command_limit under stress = %v", got)
+	}
+	if got := m.With(Override{"stress", ""}).Int(params.SmtpdJunkCommandLimit); got != 100 {
+		t.Errorf("smtpd_junk_command_limit without stress = %v", got)
+	}
+	if got, ok := m.Lookup("foo"); got != "." || !ok {
+		t.Errorf("foo = %q, %v", got, ok)
+	}
+	if _, ok := m.Lookup("nothing"); ok {
+		t.Error("unset name has a value")
+	}
+	if err := m.Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTypeErrors(t *testing.T) {
+	for _, c := range []struct{ setting, want string }{
+		{"smtpd_timeout = 5 s", "parameter smtpd_timeout: bad time value or unit: 5 s"},
+		{"smtpd_timeout = ", "parameter smtpd_timeout: bad time value or unit: "},
+		{"smtpd_timeout = -1", "parameter smtpd_timeout: bad time value or unit: -1"},
+		{"smtpd_timeout = 5x", "parameter smtpd_timeout: bad time value or unit: 5x"},
+		{"smtpd_timeout = 3551w", "parameter smtpd_timeout: bad time value or unit: 3551w"},
+		{"smtpd_timeout = 0", "invalid smtpd_timeout: 0 (min 1)"},
+		{"smtpd_timeout = s", "invalid smtpd_timeout: 0 (min 1)"},
+		{"line_length_limit = 1k", "bad numerical configuration: line_length_limit = 1k"},
+		{"line_length_limit = 1 ", "invalid line_length_limit parameter value 1 < 512"},
+		{"line_length_limit = 2147483648", "bad numerical configuration: line_length_limit = 2147483648"},
+		{"smtpd_helo_required = 1", "bad boolean configuration: smtpd_helo_required = 1"},
+		{"smtpd_helo_required = ${A", "dictionary mail_dict: macro processing error"},
+		{"mail_name =", "bad string length 0 < 1: mail_name = "},
+		{"suffix_dialect = 3.8", `unknown suffix_dialect value "3.8" in "3.8"`},
+		{"compatibility_level = a", `malformed compatibility level syntax: "a"`},
+		{"compatibility_level =", `malformed compatibility level syntax: ""`},
+	} {
+		m, warnings := load(t, c.setting+"\n")
+		m.Time(params.SmtpdTimeout)
+		m.Int(params.LineLengthLimit)
+		m.Bool(params.SmtpdHeloRequired)
+		m.String(params.MailName)
+		m.Dialect37()
+		m.CompatLevelBelow("3.6")
+		if err := m.Err(); err == nil || err.Error() != c.want {
+			t.Errorf("%s: %v; want %s", c.setting, err, c.want)
+		}
+		if strings.Contains(c.setting, "$") && !slices.Contains(*warnings, `truncated macro reference: "${A"`) {
+			t.Errorf("%s: warnings %q", c.setting, *warnings)
+		}
+	}
+	m, _ := load(t, "smtpd_timeout = x\n")
+	if got := m.Time(params.SmtpdTimeout); got != 300*time.Second {
+		t.Errorf("bad smtpd_timeout gives %v, not the default", got)
+	}
+}
+
+func TestCompatLevelDefaults(t *testing.T) {
+	for _, c := range []struct {
+		level, relay, style string
+		utf8, respectful    bool
+	}{
+		{"", "", "subnet", false, false},
+		{"compatibility_level = 1", "permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination", "subnet", true, false},
+		{"compatibility_level = 3.6", "permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination", "host", true, true},
+	} {
+		m, _ := load(t, c.level+"\n")
+		if got := m.String(params.SmtpdRelayRestrictions); got != c.relay {
+			t.Errorf("%q: smtpd_relay_restrictions = %q", c.level, got)
+		}
+		if got := m.String(params.MynetworksStyle); got != c.style {
+			t.Errorf("%q: mynetworks_style = %q", c.level, got)
+		}
+		if got := m.Bool(params.Smtputf8Enable); got != c.utf8 {
+			t.Errorf("%q: smtputf8_enable = %v", c.level, got)
+		}
+		if got := m.Bool(params.RespectfulLogging); got != c.respectful {
+			t.Errorf("%q: respectful_logging = %v", c.level, got)
+		}
+	}
+	m, _ := load(t, "compatibility_level = 3.10\n")
+	if m.CompatLevelBelow("3.9") || !m.CompatLevelBelow("3.11") {
+		t.Error("3.10 must stand between 3.9 and 3.11")
+	}
+}
+
+func TestServiceParameters(t *testing.T) {
+	m, _ := load(t, "default_destination_recipient_limit = 33\nslow_destination_rate_delay = 2m\nother_time_limit = 0\n")
+	if got := m.ServiceInt("slow_destination_recipient_limit", params.DefaultDestinationRecipientLimit); got != 33 {
+		t.Errorf("unset limit = %d", got)
+	}
+	if got := m.ServiceInt("local_destination_recipient_limit", params.DefaultDestinationRecipientLimit); got != 1 {
+		t.Errorf("local limit = %d", got)
+	}
+	if got := m.ServiceTime("slow_destination_rate_delay", params.DefaultDestinationRateDelay); got != 2*time.Minute {
+		t.Errorf("delay = %v", got)
+	}
+	if err := m.Err(); err != nil {
+		t.Error(err)
+	}
+	m.ServiceTime("other_time_limit", params.CommandTimeLimit)
+	if err := m.Err(); err == nil || err.Error() != "invalid other_time_limit: 0 (min 1)" {
+		t.Error(err)
+	}
+}
+
+func TestExplicit(t *testing.T) {
+	m, _ := load(t, "process_name = x\nservice_name = y\na = b\n", Override{"c", "d"})
+	for name, want := range map[string]bool{"a": true, "c": true, "e": false, "process_name": false, "myhostname": false, "config_directory": true} {
+		if got := m.Explicit(name); got != want {
+			t.Errorf("Explicit(%s) = %v", name, got)
+		}
+	}
+	if got, _ := m.Lookup("process_name"); got != "smtpd" {
+		t.Errorf("process_name = %q", got)
+	}
+	if got, _ := m.Lookup("config_directory"); got != m.Dir() {
+		t.Errorf("config_directory = %q", got)
+	}
+}
+
+func TestAuthorize(t *testing.T) {
+	dir := writeMain(t, "alternate_config_directories = /a, /b\nmulti_instance_directories = /c\n")
+	saved := DefaultDir
+	DefaultDir = dir
+	defer func() { DefaultDir = saved }()
+	var errs []string
+	note := func(text string) { errs = append(errs, text) }
+	for _, good := range []string{"/a", "/b", "/c"} {
+		if err := authorize(good, note, nil); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
+	err := authorize("/d", note, nil)
+	if want := `specify "alternate_config_directories = /d" or "multi_instance_directories = /d" in ` + dir + "/main.cf"; err == nil || err.Error() != want {
+		t.Error(err)
+	}
+	if !slices.Equal(errs, []string{"unauthorized configuration directory name: /d"}) {
+		t.Errorf("errors %q", errs)
+	}
+	DefaultDir = "/nonexistent"
+	if err := authorize("/d", note, nil); err == nil || err.Error() != "open file /nonexistent/main.cf: No such file or directory" {
+		t.Error(err)
+	}
+}
+
+func FuzzParseSettings(f *testing.F) {
+	for _, s := range []string{"a = b\n c\n#\n", " x\na\x00=b", "a=1\na=2", "=\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := ParseSettings("F", text, func(string) {})
+		if err != nil {
+			return
+		}
+		m := New("/d", list, Options{})
+		for _, s := range list {
+			if s.Name == "" || strings.ContainsAny(s.Name, " =\n") || s.Value != trimSpace(s.Value) || strings.Contains(s.Value, "\n") {
+				t.Errorf("setting %+v", s)
+			}
+			m.Lookup(s.Name)
+		}
+		m.Time(params.SmtpdTimeout)
+		m.Int(params.LineLengthLimit)
+		m.String(params.Mydomain)
+	})
+}
