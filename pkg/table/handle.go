@@ -27,8 +27,14 @@ type Handle struct {
 // Err returns why the table cannot be used, nil if it can.
 func (h *Handle) Err() error { return h.reason }
 
-// Name returns "type:name".
-func (h *Handle) Name() string { return h.name }
+// Name returns "type:name"; once open, hash and btree tables have the name of
+// their file there.
+func (h *Handle) Name() string {
+	if h.driver != nil {
+		return h.driver.Name()
+	}
+	return h.name
+}
 
 // RegisteredName names this instance, with the mode and flags that it was
 // opened with, for the log.
@@ -67,7 +73,7 @@ func (h *Handle) Close() error {
 	mu.Lock()
 	h.users--
 	last := h.users == 0
-	if last {
+	if last && shared[h.key] == h {
 		delete(shared, h.key)
 	}
 	mu.Unlock()
@@ -93,7 +99,7 @@ func (h *Handle) unavailable() error {
 // ok is false for a key that cannot be in the table.
 func (h *Handle) normal(key string) (string, bool) {
 	if h.utf8 && !isASCII(key) && !utf8.ValidString(key) {
-		maillog.Warnf("%s: non-UTF-8 key \"%s\": malformed UTF-8 or invalid codepoint", h.name, key)
+		maillog.Warnf("%s: non-UTF-8 key \"%s\": malformed UTF-8 or invalid codepoint", h.Name(), key)
 		return "", false
 	}
 	if h.fold {
@@ -116,7 +122,7 @@ func (h *Handle) Lookup(key string) (string, bool, error) {
 		return "", false, err
 	}
 	if h.utf8 && !isASCII(value) && !utf8.ValidString(value) {
-		maillog.Warnf("%s: key \"%s\": non-UTF-8 value \"%s\": malformed UTF-8 or invalid codepoint", h.name, key, value)
+		maillog.Warnf("%s: key \"%s\": non-UTF-8 value \"%s\": malformed UTF-8 or invalid codepoint", h.Name(), key, value)
 		return "", false, &Error{Config: true}
 	}
 	return value, true, nil
@@ -129,14 +135,14 @@ func (h *Handle) Update(key, value string) error {
 	}
 	u, ok := h.driver.(Updater)
 	if !ok {
-		return &NotSupportedError{Table: h.name, Operation: "update"}
+		return &NotSupportedError{Table: h.Name(), Operation: "update"}
 	}
 	key, ok = h.normal(key)
 	if !ok {
 		return nil
 	}
 	if h.utf8 && !isASCII(value) && !utf8.ValidString(value) {
-		maillog.Warnf("%s: key \"%s\": non-UTF-8 value \"%s\": malformed UTF-8 or invalid codepoint", h.name, key, value)
+		maillog.Warnf("%s: key \"%s\": non-UTF-8 value \"%s\": malformed UTF-8 or invalid codepoint", h.Name(), key, value)
 		return nil
 	}
 	return u.Update(key, value)
@@ -149,7 +155,7 @@ func (h *Handle) Delete(key string) (bool, error) {
 	}
 	u, ok := h.driver.(Updater)
 	if !ok {
-		return false, &NotSupportedError{Table: h.name, Operation: "delete"}
+		return false, &NotSupportedError{Table: h.Name(), Operation: "delete"}
 	}
 	key, ok = h.normal(key)
 	if !ok {
@@ -165,7 +171,7 @@ func (h *Handle) Cursor() (Cursor, error) {
 	}
 	s, ok := h.driver.(Sequencer)
 	if !ok {
-		return nil, &NotSupportedError{Table: h.name, Operation: "sequence"}
+		return nil, &NotSupportedError{Table: h.Name(), Operation: "sequence"}
 	}
 	return s.Cursor()
 }

@@ -202,11 +202,12 @@ func Open(spec string, o Options) *Handle {
 	}
 	key := registeredName(spec, o)
 	mu.Lock()
-	if h := shared[key]; h != nil {
+	if h := shared[key]; h != nil && !h.Changed() {
 		h.users++
 		mu.Unlock()
 		return h
 	}
+	delete(shared, key)
 	mu.Unlock()
 
 	h := open(spec, o)
