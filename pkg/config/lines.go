@@ -50,10 +50,10 @@ func (l *Lines) next() (text string, first int, ok bool) {
 		l.rest = rest
 		l.line++
 		if strings.IndexByte(line, 0) >= 0 {
-			null = true
-			if ignored && first == 0 {
+			if ignored {
 				l.warnf("%s, line %d: text after null byte may be ignored", l.path, l.line)
-				null = false
+			} else {
+				null = true
 			}
 		}
 		switch {

@@ -74,7 +74,9 @@ func FuzzSplit(f *testing.F) {
 				}
 			}
 		}
-		Unwrap(text)
+		if inner, problem := Unwrap(text); problem == "" && len(inner) > len(text) {
+			t.Errorf("Unwrap(%q) = %q", text, inner)
+		}
 		_, _, _ = ItemOptions(text)
 	})
 }

@@ -1009,7 +1009,7 @@ var table = [...]Param{
 	{Name: "data_directory", Kind: KindString, Flags: DependsOnBuild, Default: "/var/lib/postfix", Min: 1, Max: NoLimit, Choices: "", Programs: "*", Meaning: "Directory for Postfix-owned writable data such as caches"},
 	{Name: "debug_peer_level", Kind: KindInt, Default: "2", Min: 1, Max: NoLimit, Choices: "", Programs: "*", Meaning: "Verbosity increment for peers in debug_peer_list"},
 	{Name: "debug_peer_list", Kind: KindString, Default: "", Min: NoLimit, Max: NoLimit, Choices: "", Programs: "*", Meaning: "Peers for which logging becomes more verbose"},
-	{Name: "debugger_command", Kind: KindString, Default: "", Min: 1, Max: NoLimit, Choices: "", Programs: "*", Meaning: "Shell command run when a daemon starts with -D"},
+	{Name: "debugger_command", Kind: KindString, Default: "", Min: 1, Max: NoLimit, Choices: "", Programs: "(debugging)", Meaning: "Shell command run when a daemon starts with -D"},
 	{Name: "default_cache_db_type", Kind: KindString, Flags: DependsOnBuild, Default: "pebble", Min: 1, Max: NoLimit, Choices: "", Programs: "*", Meaning: "Table type used for default cache databases"},
 	{Name: "default_database_type", Kind: KindString, Flags: DependsOnBuild, Default: "hash", Min: 1, Max: NoLimit, Choices: "", Programs: "*", Meaning: "Table type for newaliases, postmap, postalias defaults"},
 	{Name: "default_delivery_slot_cost", Kind: KindInt, Default: "5", Min: NoLimit, Max: NoLimit, Choices: "", Programs: "qmgr", Meaning: "Recipients delivered per preemption slot earned"},
