@@ -71,6 +71,7 @@ type setup struct {
 	file     *fallback // programs that may write the log file themselves
 	stderr   string    // name in front of standard error copies, "" for none
 	quiet    bool      // standard error only
+	direct   bool      // write to the file, not to the socket
 	pid      string
 }
 
@@ -278,4 +279,27 @@ func appendText(b []byte, level Level, format string, args []any) []byte {
 	}
 	filterBytes(b[start:])
 	return b
+}
+
+// Raw logs text under a complete tag, at the info level: what postlogd passes
+// on, whose tag has the sender's process ID already. The empty tag is the
+// program's own.
+func Raw(tag, text string) {
+	if tag == "" {
+		Infof("%s", text)
+		return
+	}
+	s := load()
+	b := append([]byte{'<'}, strconv.Itoa(s.facility+priorities[Info])+">"...)
+	b = time.Now().AppendFormat(b, "Jan _2 15:04:05 ")
+	b = append(append(append(b, Printable(tag)...), ": "...), Printable(text)...)
+	out.send(s, b)
+}
+
+// UseFile makes the program write its own records to the open log file, and
+// never to the postlog service: for that service itself.
+func UseFile(f *os.File) {
+	s := *load()
+	s.file, s.direct = &fallback{path: f.Name(), file: f}, true
+	current.Store(&s)
 }

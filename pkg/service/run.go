@@ -112,13 +112,7 @@ func newProcess(d *Daemon, program string, o *options) (*Process, error) {
 	if err := logconf.Apply(cfg, program); err != nil {
 		return nil, err
 	}
-	for _, id := range []params.Int{params.MaxUse, params.DefaultProcessLimit} {
-		cfg.Int(id)
-	}
-	for _, id := range []params.Time{params.MaxIdle, params.IpcTimeout, params.DaemonTimeout, params.InFlowDelay} {
-		cfg.Time(id)
-	}
-	if err := cfg.Err(); err != nil {
+	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
 	if len(o.args) > 0 && !d.Arguments {

@@ -1,0 +1,31 @@
+package master
+
+import (
+	"suffix/pkg/config"
+	"suffix/pkg/maillog"
+	"suffix/pkg/params"
+)
+
+// Load reads and checks main.cf, and configures the log. The error is fatal.
+func Load() (*config.Main, error) {
+	cfg, err := config.Load(config.Options{
+		Program: "master",
+		Warn:    func(text string) { maillog.Warnf("%s", text) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := configureLog(cfg, "master"); err != nil {
+		return nil, err
+	}
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	for _, id := range []params.Int{params.DefaultProcessLimit, params.TcpWindowsize} {
+		cfg.Int(id)
+	}
+	cfg.Time(params.ServiceThrottleTime)
+	return cfg, cfg.Err()
+}
+
+func version(cfg *config.Main) string { return cfg.String(params.MailVersion) }
