@@ -154,6 +154,7 @@ func TestRead(t *testing.T) {
 		{"old style, nobody", "bounce", "<>: gone\n\n", []Entry{with(func(e *Entry) { e.Recipient, e.Reason = "(MAILER-DAEMON)", "gone" })}, nil},
 		{"defaults of defer", "defer", "recipient=a\n\n", []Entry{with(func(e *Entry) { e.Recipient, e.Status, e.Action = "a", "4.0.0", "delayed" })}, nil},
 		{"empty recipient", "bounce", "recipient=\noriginal_recipient=\n\n", []Entry{with(func(e *Entry) { e.Recipient, e.Original = "(MAILER-DAEMON)", "(MAILER-DAEMON)" })}, nil},
+		{"null recipient", "bounce", "<>: x\nrecipient=<>\n\n", []Entry{with(func(e *Entry) { e.Recipient, e.Reason = "<>", "x" })}, nil},
 		{"no end", "bounce", "recipient=a\nreason=b\n", nil, nil},
 		{"no line end", "bounce", "recipient=a\n\nrecipient=b", []Entry{with(func(e *Entry) { e.Recipient = "a" })}, nil},
 		{"controls", "bounce", "recipient=a\r\nreason=\x00\n\n", []Entry{with(func(e *Entry) { e.Recipient, e.Reason = "a?", "?" })}, nil},

@@ -149,7 +149,7 @@ func (r *Reader) attribute(e *Entry, line string) {
 	switch name {
 	case "recipient":
 		e.Recipient = value
-		if value == "" || value == "<>" {
+		if value == "" {
 			e.Recipient = nobody
 		}
 	case "original_recipient":
