@@ -2,6 +2,7 @@ package bdb
 
 import (
 	"bytes"
+	"cmp"
 	"math/bits"
 )
 
@@ -47,7 +48,18 @@ func (p page) hashItem(i int) (item, error) {
 	return item{}, errCorrupt
 }
 
-// compareItem orders key and an item of the file.
+// hashOrder is the order of keys in a sorted hash page. Where one key is the
+// beginning of another, the longer one comes first. That only happens with keys
+// that are stored without NUL.
+func hashOrder(a, b []byte) int {
+	n := min(len(a), len(b))
+	if c := bytes.Compare(a[:n], b[:n]); c != 0 {
+		return c
+	}
+	return cmp.Compare(len(b), len(a))
+}
+
+// compareItem orders key and an item of a btree file.
 func (im *image) compareItem(key []byte, it item) (int, error) {
 	data, err := im.read(it)
 	if err != nil {
@@ -95,10 +107,11 @@ func (p page) hashFind(key []byte) ([]byte, bool, error) {
 			if err != nil {
 				return nil, false, err
 			}
-			c, err := p.im.compareItem(key, it)
-			switch {
-			case err != nil:
+			data, err := p.im.read(it)
+			if err != nil {
 				return nil, false, err
+			}
+			switch c := hashOrder(key, data); {
 			case c == 0:
 				found = 2 * mid
 			case c < 0:
@@ -108,24 +121,16 @@ func (p page) hashFind(key []byte) ([]byte, bool, error) {
 			}
 		}
 	case pageHashUnsorted:
-		for i := 0; i+1 < p.n && found < 0; i += 2 {
-			it, err := p.hashItem(i)
-			if err != nil {
-				return nil, false, err
-			}
-			if it.big && int(it.size) != len(key) {
-				continue
-			}
-			c, err := p.im.compareItem(key, it)
-			if err != nil {
-				return nil, false, err
-			}
-			if c == 0 {
-				found = i
-			}
-		}
 	default:
 		return nil, false, errCorrupt
+	}
+	// libdb loses the order where a key without NUL is the beginning of a big
+	// one, so that it does not find the key itself; we do.
+	if found < 0 && (p.kind == pageHashUnsorted || len(key) == 0 || key[len(key)-1] != 0) {
+		var err error
+		if found, err = p.hashScan(key); err != nil {
+			return nil, false, err
+		}
 	}
 	if found < 0 || found+1 >= p.n {
 		return nil, false, nil
@@ -136,4 +141,25 @@ func (p page) hashFind(key []byte) ([]byte, bool, error) {
 	}
 	value, err := p.im.read(it)
 	return value, err == nil, err
+}
+
+// hashScan looks at all keys of a page, and returns -1 if key is not there.
+func (p page) hashScan(key []byte) (int, error) {
+	for i := 0; i+1 < p.n; i += 2 {
+		it, err := p.hashItem(i)
+		if err != nil {
+			return -1, err
+		}
+		if it.big && int(it.size) != len(key) {
+			continue
+		}
+		data, err := p.im.read(it)
+		if err != nil {
+			return -1, err
+		}
+		if bytes.Equal(key, data) {
+			return i, nil
+		}
+	}
+	return -1, nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"strings"
 )
 
 // bytesPerBucket is the mean that decides the number of buckets: few buckets
@@ -36,7 +37,14 @@ func (o *output) hash(records []record) error {
 			}
 			return 1
 		}
-		return byKey(a, b)
+		switch c := strings.Compare(a.key, b.key); {
+		case c < 0 && strings.HasPrefix(b.key, a.key):
+			return 1
+		case c > 0 && strings.HasPrefix(a.key, b.key):
+			return -1
+		default:
+			return c
+		}
 	})
 
 	var tail [][]byte
