@@ -32,7 +32,7 @@ func Main() {
 
 func discardAll(_ context.Context, r *deliver.Request) dsn.DSN {
 	if r.NextHop == "" {
-		maillog.Errorf("%s: empty nexthop hostname", r.QueueID)
+		maillog.Logf(maillog.Fatal, "%s: empty nexthop hostname", r.QueueID)
 		r.KeepForRetry()
 		return dsn.DSN{}
 	}

@@ -54,7 +54,7 @@ func deferAll(_ context.Context, r *deliver.Request) dsn.DSN {
 
 func each(r *deliver.Request, status string, record func(dsn.Recipient, outcome.Attempt, dsn.DSN) outcome.Result) dsn.DSN {
 	if r.NextHop == "" {
-		maillog.Errorf("%s: empty nexthop hostname", r.QueueID)
+		maillog.Logf(maillog.Fatal, "%s: empty nexthop hostname", r.QueueID)
 		r.KeepForRetry()
 		return dsn.DSN{}
 	}

@@ -397,4 +397,3 @@ func (c *composer) content(full bool) error {
 		c.out.PutBytes(t, data)
 	}
 }
-
