@@ -223,7 +223,7 @@ func (r *Recorder) Expanded(m *Message, rcpt dsn.Recipient, at Attempt, action s
 }
 
 // probed tells verify what became of a probe.
-func (r *Recorder) probed(m *Message, rcpt dsn.Recipient, at Attempt, status verifyclient.Status, d dsn.DSN) Result {
+func (r *Recorder) probed(m *Message, rcpt dsn.Recipient, at Attempt, status verifyclient.Verdict, d dsn.DSN) Result {
 	if status != verifyclient.Deliverable && !r.negativeCache {
 		r.line(m, rcpt, at, d.Status, "undeliverable-but-not-cached", d.Reason)
 		return Done
