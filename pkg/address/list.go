@@ -254,3 +254,37 @@ func (l *List) format(afterComma byte) string {
 }
 
 func wordLike(k Kind) bool { return k != Operator && k != GroupStart }
+
+// Trim replaces each item of the list, that is what stands between two commas,
+// whose text besides the address is longer than limit, by "<address>". It
+// reports the text that is lost.
+func (l *List) Trim(limit int, report func(text string)) {
+	for start := l.nodes[0].next; start != 0; {
+		end, size := start, 0
+		addr := int32(0)
+		var lost strings.Builder
+		for ; end != 0 && !l.is(end, ','); end = l.nodes[end].next {
+			if l.nodes[end].kind == Address {
+				addr = end
+				continue
+			}
+			size += len(l.nodes[end].text)
+			if lost.Len() <= limit {
+				lost.WriteString(l.nodes[end].text)
+			}
+		}
+		if size > limit && addr != 0 {
+			report(lost.String())
+			for n := start; n != end; n = l.nodes[n].next {
+				l.unlink(n)
+			}
+			l.insertBefore(end, Operator, "<")
+			l.link(addr, end)
+			l.insertBefore(end, Operator, ">")
+		}
+		if end == 0 {
+			return
+		}
+		start = l.nodes[end].next
+	}
+}
