@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 
 	"github.com/miekg/dns"
 )
@@ -147,21 +148,27 @@ func ParseResolverOptions(words []string) (defNames, dnsSearch bool, err error) 
 	return defNames, dnsSearch, nil
 }
 
-// LookupAddrs looks up the addresses of a host in the given types, in order,
-// and merges what it finds. Any data means OK; else the first result that is
-// not NotFound or NoData counts, else the last one.
+// LookupAddrs looks up the addresses of a host in the given types, at the same
+// time, and merges what it finds in their order. Any data means OK; else the
+// first result that is not NotFound or NoData counts, else the first one.
 func (r *Resolver) LookupAddrs(ctx context.Context, name string, types ...uint16) Answer {
-	var merged, failed Answer
-	merged.Secure = true
-	for i, t := range types {
-		a := r.Lookup(ctx, name, t)
+	answers := make([]Answer, len(types))
+	var wg sync.WaitGroup
+	for i, t := range types[min(1, len(types)):] {
+		wg.Go(func() { answers[i+1] = r.Lookup(ctx, name, t) })
+	}
+	if len(types) > 0 {
+		answers[0] = r.Lookup(ctx, name, types[0])
+	}
+	wg.Wait()
+	merged := Answer{Secure: true}
+	failed := Answer{Result: NotFound}
+	for i, a := range answers {
 		if a.Result == OK {
 			merged.Records = append(merged.Records, a.Records...)
 			merged.Name = a.Name
 			merged.Secure = merged.Secure && a.Secure
-			continue
-		}
-		if i == 0 || failed.Result == OK || failed.Result.Missing() {
+		} else if i == 0 || failed.Result.Missing() && !a.Result.Missing() || failed.Text == "" {
 			failed = a
 		}
 	}
