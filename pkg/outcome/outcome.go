@@ -210,7 +210,7 @@ func (r *Recorder) deferred(m *Message, rcpt dsn.Recipient, at Attempt, d dsn.DS
 		r.trace(m, rcpt, at, d)
 	}
 	if _, domain, ok := cutLast(rcpt.Address, '@'); ok {
-		if err := r.flush.Add(r.ctx, domain, m.QueueID); err != nil {
+		if status := r.flush.Add(domain, m.QueueID); status != flushclient.OK && status != flushclient.Denied {
 			r.log.Warnf("%s: flush service failure", m.QueueID)
 		}
 	}
