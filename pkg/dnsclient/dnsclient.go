@@ -150,7 +150,7 @@ func ParseResolverOptions(words []string) (defNames, dnsSearch bool, err error) 
 
 // LookupAddrs looks up the addresses of a host in the given types, at the same
 // time, and merges what it finds in their order. Any data means OK; else the
-// first result that is not NotFound or NoData counts, else the first one.
+// first result that is not NotFound or NoData counts, else the last one.
 func (r *Resolver) LookupAddrs(ctx context.Context, name string, types ...uint16) Answer {
 	answers := make([]Answer, len(types))
 	var wg sync.WaitGroup
@@ -163,12 +163,12 @@ func (r *Resolver) LookupAddrs(ctx context.Context, name string, types ...uint16
 	wg.Wait()
 	merged := Answer{Secure: true}
 	failed := Answer{Result: NotFound}
-	for i, a := range answers {
+	for _, a := range answers {
 		if a.Result == OK {
 			merged.Records = append(merged.Records, a.Records...)
 			merged.Name = a.Name
 			merged.Secure = merged.Secure && a.Secure
-		} else if i == 0 || failed.Result.Missing() && !a.Result.Missing() || failed.Text == "" {
+		} else if failed.Result.Missing() {
 			failed = a
 		}
 	}

@@ -222,7 +222,7 @@ func TestLookupAddrs(t *testing.T) {
 		"a.example.com":     "192.0.2.1 2001:db8::1",
 		"only6.example.com": "2001:db8::6",
 		"b.example.com":     "192.0.2.2",
-		"null.example":      "nodata: " + prefix + "null.example type=A: Host found but no data record of requested type",
+		"null.example":      "nodata: " + prefix + "null.example type=AAAA: Host found but no data record of requested type",
 		"servfail.example":  "retry: " + prefix + "servfail.example type=A: Host not found, try again",
 	} {
 		if got := addrs(name, TypeA, TypeAAAA); got != want {

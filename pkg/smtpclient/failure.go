@@ -30,8 +30,6 @@ type failure struct {
 	noCache bool
 	// dead says that nothing may be sent any more, not even QUIT.
 	dead bool
-	// reported says that the recipients are dealt with already.
-	reported bool
 }
 
 func (f *failure) Error() string { return f.dsn.Reason }

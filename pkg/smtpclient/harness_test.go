@@ -167,7 +167,6 @@ type scripted struct {
 	lines []string // commands
 	data  []string // contents, with line ends
 	conns int
-	write []string // commands that came in one read, joined
 }
 
 // dialogue says what a scripted server answers: by command verb, "." for the

@@ -230,14 +230,14 @@ func (l *lookup) host(list []target, host string, port uint16, pref int) []targe
 			return list
 		}
 	}
-	return l.native(list, host, add)
+	l.native(host, add)
+	return list
 }
 
-// native asks the system's resolver.
-func (l *lookup) native(list []target, host string, add func(netip.Addr, string)) []target {
+// native asks the system's resolver and calls add for what it finds.
+func (l *lookup) native(host string, add func(a netip.Addr, name string)) {
 	c := l.cfg
-	resolver := c.System
-	addrs, err := resolver.NativeAddrs(l.ctx, host)
+	addrs, err := c.System.NativeAddrs(l.ctx, host)
 	if err != nil {
 		status := "5.3.0"
 		var n *dnsclient.NativeError
@@ -252,7 +252,7 @@ func (l *lookup) native(list []target, host string, add func(netip.Addr, string)
 			}
 		}
 		l.fail(status, fmt.Sprintf("unable to look up host %s: %v", host, err))
-		return list
+		return
 	}
 	found := false
 	for _, a := range addrs {
@@ -270,7 +270,6 @@ func (l *lookup) native(list []target, host string, add func(netip.Addr, string)
 	if !found {
 		l.fail("5.4.4", host+": host not found")
 	}
-	return list
 }
 
 // sortTargets orders by preference, and by family where that is asked for.

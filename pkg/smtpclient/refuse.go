@@ -93,5 +93,6 @@ func (l loader) level() (string, error) {
 	case "none", "may", "encrypt", "fingerprint", "dane", "dane-only", "verify", "secure":
 		return text, nil
 	}
+	//lint:ignore ST1005 the text that Postfix logs
 	return "", fmt.Errorf("Invalid TLS level \"%s\"", text)
 }
