@@ -70,30 +70,45 @@ func AsUser(uid, gid int, groups []int, f func() error) error {
 		groups = []int{gid}
 	}
 	done := make(chan error, 1)
-	go func() {
-		// Never unlocked: the thread ends with the goroutine, and with it
-		// the identity.
-		runtime.LockOSThread()
-		var result error
-		failed := true
-		defer func() {
-			if failed {
-				// A panic in f must reach the caller's goroutine, which
-				// knows whose request it was.
-				result = &panicError{recover()}
-			}
-			done <- result
-		}()
-		if result = becomeThread(uid, gid, groups); result == nil {
-			result = f()
+	go onOwnThread(done, func() error {
+		if err := becomeThread(uid, gid, groups); err != nil {
+			return err
 		}
-		failed = false
-	}()
+		return f()
+	})
 	err := <-done
 	if p, ok := err.(*panicError); ok {
 		panic(p.value)
 	}
 	return err
+}
+
+// onOwnThread runs f on a thread that ends with it, and sends what it returns.
+func onOwnThread(done chan<- error, f func() error) {
+	// Never unlocked: the thread ends with the goroutine, and with it the
+	// identity.
+	runtime.LockOSThread()
+	if unix.Gettid() == os.Getpid() {
+		// The first thread cannot end, and its identity is what others see
+		// as that of the process. Keep it busy while another is found.
+		inner := make(chan error)
+		go onOwnThread(inner, f)
+		done <- <-inner
+		runtime.UnlockOSThread()
+		return
+	}
+	var result error
+	failed := true
+	defer func() {
+		if failed {
+			// A panic in f must reach the caller's goroutine, which knows
+			// whose request it was.
+			result = &panicError{recover()}
+		}
+		done <- result
+	}()
+	result = f()
+	failed = false
 }
 
 type panicError struct{ value any }

@@ -51,12 +51,7 @@ func run(d *Daemon, program string, args []string) error {
 		if p.Transport, err = checkTransport(d, o.transport); err != nil {
 			return err
 		}
-		number, err := generation()
-		if err != nil {
-			return err
-		}
-		maillog.Debugf("process generation: %d (%o)", number, number)
-		p.master = &channel{fd: statusFD, generation: number}
+		p.master = &channel{fd: statusFD, generation: p.generation}
 		if lockFile, err = p.openLock(d); err != nil {
 			return err
 		}
@@ -118,6 +113,10 @@ func newProcess(d *Daemon, program string, o *options) (*Process, error) {
 	if len(o.args) > 0 && !d.Arguments {
 		return nil, fmt.Errorf("unexpected command-line argument: %s", o.args[0])
 	}
+	if p.generation, err = generation(); err != nil {
+		return nil, err
+	}
+	maillog.Debugf("process generation: %d (%o)", p.generation, p.generation)
 	p.inside = parseInside(os.Getenv(EnvInProcess))
 	p.SessionLimit = 1
 	if text, ok := os.LookupEnv(EnvSessionLimit); ok && !o.standalone {

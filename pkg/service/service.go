@@ -106,11 +106,12 @@ type Process struct {
 	// NoMaxUse and NoMaxIdle begin as the Daemon's, for Setup to change.
 	NoMaxUse, NoMaxIdle bool
 
-	options *options
-	slots   int  // process limit in master.cf, 0 for none
-	ours    bool // our master is the parent
-	watches []func() (string, bool)
-	inside  map[string]bool // services that may be answered in-process
-	server  *server
-	master  *channel
+	options    *options
+	slots      int // process limit in master.cf, 0 for none
+	generation uint32
+	ours       bool // our master is the parent
+	watches    []func() (string, bool)
+	inside     map[string]bool // services that may be answered in-process
+	server     *server
+	master     *channel
 }
