@@ -3,7 +3,6 @@ package smtpserver
 import (
 	"bytes"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"time"
@@ -140,9 +139,6 @@ func ioError(err error) error {
 	var timeout interface{ Timeout() bool }
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
 		return errTimeout
-	}
-	if err == nil {
-		err = io.ErrNoProgress
 	}
 	return errLost
 }

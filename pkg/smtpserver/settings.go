@@ -304,7 +304,7 @@ func (s *Settings) refuseUnsupported(log smtpaccess.Logger) error {
 	case "encrypt", "fingerprint", "verify", "secure":
 		return fmt.Errorf("smtpd_tls_security_level = %s: this version of the SMTP server has no TLS support", level)
 	default:
-		return fmt.Errorf("Invalid TLS level \"%s\"", level)
+		return fmt.Errorf("%s", "Invalid TLS level \""+level+"\"")
 	}
 	return nil
 }
