@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"suffix/pkg/address"
-	"suffix/pkg/dnsclient"
 	"suffix/pkg/table"
 )
 
@@ -174,6 +173,3 @@ func literalAddr(inner string) (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(inner)
 	return addr, err == nil && addr.Zone() == ""
 }
-
-// validDomain says that a name can be asked for in the DNS.
-func validDomain(name string) bool { return dnsclient.ValidHostname(name) }
