@@ -33,6 +33,10 @@ type Options struct {
 	Service   string // $service_name; "": the same as Program
 	Warn      func(text string)
 	Error     func(text string) // severity error; nil: as Warn
+	// ExplicitReferences makes the settings from which mynetworks derives see
+	// no defaults in their $ expressions: what postconf shows where these
+	// defaults depend on the network.
+	ExplicitReferences bool
 }
 
 // Main is the configuration of one program. It is safe for concurrent reads.
@@ -43,6 +47,7 @@ type Main struct {
 	program  string
 	service  string
 	warn     func(string)
+	limited  bool // ExplicitReferences
 
 	mu       sync.Mutex
 	err      error                 // first bad value
@@ -106,7 +111,7 @@ func UseDir(dir string) error { return os.Setenv(EnvDir, dir) }
 // New returns the configuration that consists of the given settings, for
 // programs that have read or made them themselves; o.Overrides and o.Dir are not used.
 func New(dir string, list []Setting, o Options) *Main {
-	m := &Main{dir: dir, order: list, program: o.Program, service: o.Service, warn: o.Warn,
+	m := &Main{dir: dir, order: list, program: o.Program, service: o.Service, warn: o.Warn, limited: o.ExplicitReferences,
 		settings: make(map[string]string, len(list)+8)}
 	if m.warn == nil {
 		m.warn = func(string) {}
@@ -132,7 +137,7 @@ func (m *Main) override(list []Override) {
 // With returns a copy with further overrides: a program that changes stress
 // by itself reads the parameters that depend on it through such a copy.
 func (m *Main) With(list ...Override) *Main {
-	c := &Main{dir: m.dir, order: m.order, program: m.program, service: m.service, warn: m.warn,
+	c := &Main{dir: m.dir, order: m.order, program: m.program, service: m.service, warn: m.warn, limited: m.limited,
 		settings: make(map[string]string, len(m.settings)+len(list))}
 	for name, v := range m.settings {
 		c.settings[name] = v
@@ -194,6 +199,9 @@ func (m *Main) unexpanded(name string, hidden computedSet) (text string, ok bool
 	if text, ok = m.settings[name]; ok {
 		return text, true
 	}
+	if hidden&defaultsHidden != 0 {
+		return "", false
+	}
 	if c, isComputed := computedName(name); isComputed {
 		return m.compute(c, hidden)
 	}
@@ -208,4 +216,27 @@ func (m *Main) unexpanded(name string, hidden computedSet) (text string, ok bool
 
 func readOnly(name string) bool {
 	return name == "process_name" || name == "service_name" || name == "process_id"
+}
+
+// Explicits returns all explicit settings, not expanded, overrides included.
+// The caller must not change the map.
+func (m *Main) Explicits() map[string]string { return m.settings }
+
+// Default returns the default of a parameter, not expanded, as if it were not set.
+func (m *Main) Default(name string) string {
+	if c, ok := computedName(name); ok {
+		text, _ := m.compute(c, 0)
+		return text
+	}
+	if name == "config_directory" {
+		return m.dir
+	}
+	if readOnly(name) {
+		text, _ := m.unexpanded(name, 0)
+		return text
+	}
+	if p := params.Lookup(name); p != nil {
+		return p.Default
+	}
+	return ""
 }

@@ -25,6 +25,9 @@ type computedSet uint8
 
 const allComputed computedSet = 1<<computedCount - 1
 
+// defaultsHidden leaves explicit settings only.
+const defaultsHidden computedSet = 1 << 7
+
 func computedName(name string) (which int, ok bool) {
 	switch name {
 	case "myhostname":

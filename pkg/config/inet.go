@@ -96,6 +96,9 @@ func (m *Main) protocols(hidden computedSet) (p Protocols, err error) {
 // expandParam expands a parameter that a computed default depends on.
 func (m *Main) expandParam(name string, hidden computedSet) (string, error) {
 	text, _ := m.unexpanded(name, hidden)
+	if m.limited && m.Explicit(name) {
+		hidden |= defaultsHidden
+	}
 	return m.expand(text, hidden)
 }
 

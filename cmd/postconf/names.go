@@ -1,0 +1,187 @@
+package main
+
+import (
+	"errors"
+
+	"suffix/pkg/config"
+	"suffix/pkg/macro"
+	"suffix/pkg/params"
+)
+
+// names are the parameters beyond the declared ones.
+type names struct {
+	service map[string]string // default of those that carry a service's name
+	user    map[string]bool   // user-defined ones that are set and in use
+}
+
+func (n *names) known(name string) bool {
+	if _, ok := n.service[name]; ok {
+		return true
+	}
+	return params.Lookup(name) != nil || n.user[name]
+}
+
+// Parameters that carry the name of a transport, and where their defaults are.
+var transportParams = [...]struct{ suffix, global string }{
+	{"_destination_concurrency_limit", "default_destination_concurrency_limit"},
+	{"_destination_recipient_limit", "default_destination_recipient_limit"},
+	{"_initial_destination_concurrency", "initial_destination_concurrency"},
+	{"_destination_concurrency_positive_feedback", "default_destination_concurrency_positive_feedback"},
+	{"_destination_concurrency_negative_feedback", "default_destination_concurrency_negative_feedback"},
+	{"_destination_concurrency_failed_cohort_limit", "default_destination_concurrency_failed_cohort_limit"},
+	{"_destination_rate_delay", "default_destination_rate_delay"},
+	{"_transport_rate_delay", "default_transport_rate_delay"},
+	{"_recipient_limit", "default_recipient_limit"},
+	{"_extra_recipient_limit", "default_extra_recipient_limit"},
+	{"_recipient_refill_limit", "default_recipient_refill_limit"},
+	{"_recipient_refill_delay", "default_recipient_refill_delay"},
+	{"_delivery_slot_cost", "default_delivery_slot_cost"},
+	{"_delivery_slot_loan", "default_delivery_slot_loan"},
+	{"_delivery_slot_discount", "default_delivery_slot_discount"},
+	{"_minimum_delivery_slots", "default_minimum_delivery_slots"},
+}
+
+func (p *postconf) addServiceNames() {
+	p.names.service = make(map[string]string)
+	add := func(name, global string) {
+		if d := params.Lookup(name); d != nil {
+			p.names.service[name] = d.Default
+			return
+		}
+		p.names.service[name] = "$" + global
+	}
+	for _, s := range p.services {
+		name := s.fields[fieldService]
+		switch s.fields[fieldCommand] {
+		case "local", "error", "virtual", "smtp", "lmtp", "pipe":
+			for _, t := range transportParams {
+				add(name+t.suffix, t.global)
+			}
+		}
+		switch s.fields[fieldCommand] {
+		case "pipe", "spawn":
+			add(name+"_time_limit", "command_time_limit")
+		}
+	}
+}
+
+// register finds out which names there are and warns about those that make
+// no sense.
+func (p *postconf) register() error {
+	p.names.user = make(map[string]bool)
+	p.addServiceNames()
+	if p.has(optD) {
+		return nil
+	}
+	p.dropReadOnly(p.dir+"/main.cf", p.main.settings)
+	if err := p.registerScope(nil); err != nil {
+		return err
+	}
+	seen := make(map[*serviceParams]bool)
+	for _, s := range p.services {
+		if seen[s.params] {
+			continue
+		}
+		seen[s.params] = true
+		p.dropReadOnly(p.dir+"/master.cf", s.params.settings)
+		if err := p.registerScope(s); err != nil {
+			return err
+		}
+	}
+	return p.main.config.Err()
+}
+
+func (p *postconf) dropReadOnly(file string, settings map[string]string) {
+	for _, name := range sortedKeys(settings) {
+		if isReadOnly(name) {
+			p.warn(file + ": read-only parameter assignment: " + name + "=" + settings[name])
+			delete(settings, name)
+		}
+	}
+}
+
+// registerScope looks for the names that main.cf, or one service, refers to.
+func (p *postconf) registerScope(s *service) error {
+	file, settings := p.dir+"/main.cf", p.main.settings
+	lookup := p.text
+	if s != nil {
+		file, settings, lookup = p.dir+"/master.cf", s.params.settings, p.serviceLookup(s)
+	}
+	if s == nil {
+		all := params.All()
+		for i := range all {
+			d := &all[i]
+			if _, set := settings[d.Name]; !set && d.Flags&params.Hidden == 0 && d.Kind != params.KindRaw {
+				p.scanNames(file, d.Default, nil)
+			}
+		}
+	}
+	keys := sortedKeys(settings)
+	for _, name := range keys {
+		if !isRaw(name) {
+			p.scanNames(file, settings[name], s)
+		}
+	}
+	if classes, set := settings["smtpd_restriction_classes"]; set {
+		for _, name := range config.SplitList(classes) {
+			p.use(file, name, s)
+		}
+	}
+	for _, name := range keys {
+		if _, ofService := p.names.service[name]; params.Lookup(name) == nil && !ofService {
+			continue
+		}
+		if isRaw(name) {
+			continue
+		}
+		text, err := p.expand(settings[name], lookup)
+		if err != nil {
+			return err
+		}
+		p.scanTables(tableScan{file: file, param: name, service: s}, text, 0)
+	}
+	return nil
+}
+
+// scanNames notes the names that occur in the $ expressions of a text.
+func (p *postconf) scanNames(file, text string, s *service) {
+	err := macro.Names(text, func(name string, _ bool) { p.use(file, name, s) })
+	var e *macro.Error
+	if errors.As(err, &e) {
+		p.warn(e.Text)
+	}
+}
+
+// use notes that a name is in use, in main.cf or in a service. What is set
+// nowhere is worth a warning.
+func (p *postconf) use(file, name string, s *service) {
+	if _, ok := p.names.service[name]; ok || params.Lookup(name) != nil || name == "service_name" {
+		return
+	}
+	if !p.markUsed(name, s) {
+		p.warn(file + ": undefined parameter: " + name)
+	}
+}
+
+// markUsed makes a name that is set a user-defined parameter where it is set;
+// it tells whether that is anywhere in reach.
+func (p *postconf) markUsed(name string, s *service) (found bool) {
+	if s != nil {
+		if _, set := s.params.settings[name]; set {
+			s.params.user[name] = true
+			return true
+		}
+	} else {
+		for _, other := range p.services {
+			if _, set := other.params.settings[name]; set {
+				other.params.user[name] = true
+				found = true
+			}
+		}
+	}
+	if _, set := p.main.settings[name]; set {
+		p.names.user[name] = true
+		found = true
+	}
+	return found
+}
