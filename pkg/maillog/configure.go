@@ -20,6 +20,11 @@ type Settings struct {
 	UTF8        bool   // smtputf8_enable
 	ConfigFile  string // path of main.cf, for error texts
 
+	// Tag is used as it is in the place of syslog_name/Program.
+	Tag string
+	// StderrName replaces the name in front of standard error copies, where
+	// there are any.
+	StderrName string
 	// BareTag logs under the program name alone, as postfix(1) does.
 	BareTag bool
 	// Fallback lets this program append to the log file itself where nobody
@@ -51,6 +56,12 @@ func Configure(c Settings) error {
 	s.tag = s.prefix + "/" + c.Program
 	if c.BareTag {
 		s.tag = c.Program
+	}
+	if c.Tag != "" {
+		s.tag = Printable(c.Tag)
+	}
+	if s.stderr != "" && c.StderrName != "" {
+		s.stderr = c.StderrName
 	}
 	s.host, _, _ = strings.Cut(s.host, ".")
 	if s.host == "" {

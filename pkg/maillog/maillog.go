@@ -172,7 +172,8 @@ func Errorf(format string, args ...any) { write(nil, Error, format, args); count
 // programs call it; packages return errors.
 func Fatalf(format string, args ...any) { die(nil, Fatal, 1, format, args) }
 
-// Exitf is Fatalf with another exit status.
+// Exitf logs as Fatalf does, and ends the program with its own exit status, at
+// once.
 func Exitf(status int, format string, args ...any) { die(nil, Fatal, status, format, args) }
 
 // Panicf logs that the program contradicts itself. It does not end it: a
@@ -215,7 +216,10 @@ func die(l *Logger, level Level, status int, format string, args []any) {
 	if hook := exitHook.Load(); hook != nil {
 		(*hook)()
 	}
-	time.Sleep(time.Second)
+	if status == 1 {
+		// Whoever starts the program again and again gets a rest.
+		time.Sleep(time.Second)
+	}
 	os.Exit(status)
 }
 

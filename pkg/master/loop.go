@@ -170,8 +170,9 @@ func (m *Master) handleSignals() error {
 
 // die ends the whole mail system: every process of the group.
 func (m *Master) die(sig unix.Signal) error {
+	// The group includes this process: nobody reads its share of signals
+	// any more, until they are given back to the system.
 	time.AfterFunc(5*time.Second, func() { os.Exit(1) })
-	signal.Ignore(unix.SIGTERM)
 	if m.o.Init {
 		if err := unix.Kill(-1, unix.SIGTERM); err != nil && err != unix.ESRCH {
 			maillog.Warnf("master_sigdeath: kill all processes: %s", syserr.Text(err))
