@@ -1,12 +1,35 @@
 package main
 
 import (
+	"suffix/libexec/bounce"
+	"suffix/libexec/cleanup"
+	"suffix/libexec/discard"
+	erroragent "suffix/libexec/error"
+	"suffix/libexec/flush"
+	"suffix/libexec/local"
 	"suffix/libexec/master"
 	"suffix/libexec/postlogd"
+	"suffix/libexec/showq"
+	"suffix/libexec/smtp"
+	"suffix/libexec/smtpd"
+	"suffix/libexec/trivialrewrite"
+	"suffix/libexec/virtual"
 )
 
 // daemons is the table of programs, by the name in daemon_directory.
 var daemons = map[string]func(){
-	"master":   master.Main,
-	"postlogd": postlogd.Main,
+	"bounce":          bounce.Main,
+	"cleanup":         cleanup.Main,
+	"discard":         discard.Main,
+	"error":           erroragent.Main,
+	"flush":           flush.Main,
+	"lmtp":            smtp.Main,
+	"local":           local.Main,
+	"master":          master.Main,
+	"postlogd":        postlogd.Main,
+	"showq":           showq.Main,
+	"smtp":            smtp.Main,
+	"smtpd":           smtpd.Main,
+	"trivial-rewrite": trivialrewrite.Main,
+	"virtual":         virtual.Main,
 }
