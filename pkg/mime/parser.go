@@ -181,6 +181,7 @@ func (p *Parser) Finish() {
 func (p *Parser) endOfHeader() {
 	text := p.header
 	if limit := p.opt.HeaderLimit; len(text) > limit {
+		p.report(ErrTruncated, text)
 		text = text[:limit]
 		if i := bytes.LastIndexByte(text, '\n'); i > limit/10*9 {
 			text = text[:i]
