@@ -96,21 +96,15 @@ func TestHotFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("myhostname = half"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	started := make(chan struct{})
-	go func() {
-		<-started
-		if err := os.WriteFile(path, []byte("myhostname = whole.example\n"), 0o644); err != nil {
-			t.Error(err)
-		}
-		old := time.Now().Add(-time.Minute)
-		if err := os.Chtimes(path, old, old); err != nil {
-			t.Error(err)
-		}
-	}()
 	if _, hot, err := readOnce(path); !hot || err != nil {
 		t.Fatalf("new file: hot %v, %v", hot, err)
 	}
-	close(started)
+	replacement := filepath.Join(writeMain(t, "myhostname = whole.example\n"), "main.cf")
+	go func() {
+		if err := os.Rename(replacement, path); err != nil {
+			t.Error(err)
+		}
+	}()
 	m, err := Load(Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
