@@ -12,38 +12,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listener is an inherited socket on which clients arrive.
+// listener is an inherited socket on which clients arrive. It has two
+// descriptors for one socket: package net cannot wait for a client without
+// taking it.
 type listener struct {
 	net.Listener
-	raw syscall.RawConn
-	set func(time.Time) error
+	file *os.File
+	raw  syscall.RawConn
+	set  func(time.Time) error
 }
 
 // inherit takes a listening socket over from its descriptor number.
 func inherit(fd int) (*listener, error) {
-	f := os.NewFile(uintptr(fd), "listen socket")
-	if f == nil {
-		return nil, fmt.Errorf("listen socket %d: %w", fd, syscall.EBADF)
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, fmt.Errorf("listen socket %d: %w", fd, err)
 	}
-	l, err := net.FileListener(f)
-	f.Close()
+	f := os.NewFile(uintptr(fd), "listen socket")
+	inner, err := net.FileListener(f)
 	if err != nil {
 		return nil, fmt.Errorf("listen socket %d: %w", fd, err)
 	}
-	return wrapListener(l)
-}
-
-func wrapListener(l net.Listener) (*listener, error) {
-	switch l := l.(type) {
-	case *net.TCPListener:
-		raw, err := l.SyscallConn()
-		return &listener{l, raw, l.SetDeadline}, err
-	case *net.UnixListener:
-		l.SetUnlinkOnClose(false)
-		raw, err := l.SyscallConn()
-		return &listener{l, raw, l.SetDeadline}, err
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("listen socket %d: %w", fd, err)
 	}
-	return nil, fmt.Errorf("unexpected kind of listen socket: %s", l.Addr().Network())
+	l := &listener{Listener: inner, file: f, raw: raw}
+	switch inner := inner.(type) {
+	case *net.TCPListener:
+		l.set = inner.SetDeadline
+	case *net.UnixListener:
+		inner.SetUnlinkOnClose(false)
+		l.set = inner.SetDeadline
+	default:
+		return nil, fmt.Errorf("unexpected kind of listen socket: %s", inner.Addr().Network())
+	}
+	return l, nil
 }
 
 // wait returns when a client is at the door, or with os.ErrDeadlineExceeded
@@ -73,6 +76,7 @@ func (l *listener) accept() (net.Conn, error) {
 // interrupt ends wait, now and ever after.
 func (l *listener) interrupt() {
 	// The listener is open until the process ends: this cannot fail.
+	_ = l.file.SetReadDeadline(time.Unix(1, 0))
 	_ = l.set(time.Unix(1, 0))
 }
 

@@ -29,6 +29,14 @@ func (p *Process) Changed() (table string, changed bool) {
 	return "", false
 }
 
+// Recheck asks the watches now, and acts as at the door of a new client: a
+// daemon whose clients stay connected calls it from time to time.
+func (p *Process) Recheck() {
+	if table, changed := p.Changed(); changed && p.server != nil {
+		p.server.tableChanged(table)
+	}
+}
+
 // InProcess says whether our master has the service class/name, runs our own
 // program for it, and was given no arguments for it in master.cf: then its
 // answer can be had without asking over the socket. Under a foreign master it

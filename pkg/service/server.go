@@ -275,6 +275,9 @@ func (s *server) acceptError(err error) {
 }
 
 func (s *server) tableChanged(table string) {
+	if s.isClosing() {
+		return
+	}
 	if s.d.Kind == Event {
 		maillog.Infof("table %s has changed - finishing in the background", table)
 	} else {
