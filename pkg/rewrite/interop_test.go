@@ -15,7 +15,6 @@ import (
 	"suffix/pkg/config"
 	"suffix/pkg/ipc"
 	"suffix/pkg/rewriteclient"
-	_ "suffix/pkg/table/regexp"
 	_ "suffix/pkg/table/simple"
 	"suffix/test/realdaemon"
 )
@@ -92,7 +91,6 @@ func TestSameAnswers(t *testing.T) {
 		"compatibility_level = 3.6\nmydestination = localhost\nsender_dependent_default_transport_maps = texthash:ROOT/nosuch\n",
 		"compatibility_level = 3.6\nmydestination = localhost\ntransport_maps = texthash:ROOT/nosuch\n",
 		"compatibility_level = 3.6\nmydestination = localhost\nrelocated_maps = texthash:ROOT/nosuch\nlocal_transport = :x\n",
-		"compatibility_level = 3.6\nmydestination = localhost\ntransport_maps = regexp:ROOT/etc/regexp\n",
 	} {
 		t.Run("", func(t *testing.T) {
 			cfg, real := instance(t, settings)

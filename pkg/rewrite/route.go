@@ -163,7 +163,6 @@ func (q *query) remote() (c choice, ok bool) {
 		q.reply.Flags |= rewriteclient.ClassRelay
 		c = choice{r.relay, &r.names.relay, q.domain}
 	} else {
-		q.reply.Flags |= rewriteclient.ClassDefault
 		c = choice{r.fallback, &r.names.fallback, q.domain}
 		found, value, ok := q.bySender(r.defaults, r.names.defaults, r.nullDefault)
 		if !ok {
@@ -172,7 +171,9 @@ func (q *query) remote() (c choice, ok bool) {
 		if found {
 			c.transport, c.parameter = value, &r.names.defaults
 		}
+		q.reply.Flags |= rewriteclient.ClassDefault
 	}
+	q.reply.Transport = c.transport
 	found, value, ok := q.bySender(r.relayhosts, r.names.relayhosts, r.nullRelayhost)
 	switch {
 	case !ok:
