@@ -82,7 +82,7 @@ func (d *daemon) setup(p *service.Process) error {
 	}
 	d.server.Rewrite, d.server.Resolver = services.Rewrite, services.Resolver
 	flush := flushclient.New(p.Config)
-	d.server.Flush = func(ctx context.Context, site string) smtpserver.FlushResult { return flushSite(ctx, flush, site) }
+	d.server.Flush = func(_ context.Context, site string) smtpserver.FlushResult { return flushSite(flush, site) }
 	var err error
 	if d.server.Normal, err = d.variant(p, p.Config, services); err != nil {
 		return err
@@ -154,14 +154,13 @@ func newResolver(cfg *config.Main) *dnsclient.Resolver {
 }
 
 // flushSite asks the flush service for the mail of a site.
-func flushSite(ctx context.Context, client *flushclient.Client, site string) smtpserver.FlushResult {
-	status, err := client.SendSite(ctx, strings.ToLower(site))
-	switch {
-	case err == nil && status == flushclient.OK:
+func flushSite(client *flushclient.Client, site string) smtpserver.FlushResult {
+	switch client.SendSite(strings.ToLower(site)) {
+	case flushclient.OK:
 		return smtpserver.FlushStarted
-	case err == nil && status == flushclient.Deny:
+	case flushclient.Denied:
 		return smtpserver.FlushNotEligible
-	case err == nil && status == flushclient.Bad:
+	case flushclient.Bad:
 		return smtpserver.FlushBad
 	}
 	return smtpserver.FlushUnreachable

@@ -65,16 +65,6 @@ func (m *fakeMessage) body() []string {
 	return lines
 }
 
-func (m *fakeMessage) values(t byte) []string {
-	var values []string
-	for _, r := range m.records {
-		if r[0] == t {
-			values = append(values, r[1:])
-		}
-	}
-	return values
-}
-
 type fakeStream struct {
 	c *fakeCleanup
 	m *fakeMessage
