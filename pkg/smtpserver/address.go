@@ -93,7 +93,7 @@ func (s *session) envelopeAddress(word token, verb string, emptyOK, strict, utf8
 		}
 	}
 	if !ok {
-		s.warnf("Illegal address syntax from %s in %s command: %s", s.access.LogName, verb, printableBytes(word.text, '?'))
+		s.warnf("Illegal address syntax from %s in %s command: %s", s.access.LogName, verb, word.text)
 	}
 	return addr, ok
 }

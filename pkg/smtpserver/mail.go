@@ -143,7 +143,7 @@ func (s *session) mailParameter(arg string) (bool, error) {
 			return false, err
 		}
 		if !allowed {
-			return bad("555 5.5.4 Unsupported option: %s", printableBytes(arg, '?'))
+			return bad("555 5.5.4 Unsupported option: %s", arg)
 		}
 		tx.verp = s.set.verpDelimiters
 		if hasValue {
@@ -176,7 +176,7 @@ func (s *session) mailParameter(arg string) (bool, error) {
 		}
 		tx.envID = id
 	default:
-		return bad("555 5.5.4 Unsupported option: %s", printableBytes(arg, '?'))
+		return bad("555 5.5.4 Unsupported option: %s", arg)
 	}
 	return true, nil
 }

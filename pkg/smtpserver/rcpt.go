@@ -107,7 +107,7 @@ func (s *session) rcptParameter(p *rcptParameters, arg string) (bool, error) {
 		}
 		notify, wrong, ok := parseNotify(value)
 		if wrong != "" {
-			s.warnf("unknown DSN NOTIFY command value \"%s\" in \"%s\"", printableBytes(wrong, '?'), printableBytes(value, '?'))
+			s.warnf("unknown DSN NOTIFY command value \"%s\" in \"%s\"", wrong, value)
 		}
 		if !ok || p.notify != 0 {
 			return s.fail(smtpaccess.ClassProtocol, "501 5.5.4 Error: Bad NOTIFY parameter syntax")
@@ -123,7 +123,7 @@ func (s *session) rcptParameter(p *rcptParameters, arg string) (bool, error) {
 		}
 		p.orcpt = orcpt
 	default:
-		return s.fail(smtpaccess.ClassProtocol, "555 5.5.4 Unsupported option: %s", printableBytes(arg, '?'))
+		return s.fail(smtpaccess.ClassProtocol, "555 5.5.4 Unsupported option: %s", arg)
 	}
 	return true, nil
 }
@@ -152,14 +152,14 @@ func parseNotify(value string) (notify int, wrong string, ok bool) {
 // No control byte that could break a record or a line may come out of it.
 func parseORCPT(value string) (orcpt string, ok bool) {
 	kind, encoded, has := strings.Cut(value, ";")
-	if !has || kind == "" || encoded == "" {
+	if !has || kind == "" {
 		return "", false
 	}
 	addr, ok := decodeXtext(encoded)
 	if ok && strings.EqualFold(kind, "utf-8") {
 		addr, ok = decodeUnitext(addr)
 	}
-	if !ok || addr == "" || strings.ContainsAny(addr, "\r\n\x00") || !utf8.ValidString(addr) && strings.EqualFold(kind, "utf-8") {
+	if !ok || strings.ContainsAny(addr, "\r\n\x00") || !utf8.ValidString(addr) && strings.EqualFold(kind, "utf-8") {
 		return "", false
 	}
 	return kind + ";" + addr, true
