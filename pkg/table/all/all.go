@@ -1,9 +1,11 @@
-// Package all registers every table type that daemons use.
+// Package all makes every table type known. A program that opens tables named
+// in main.cf imports it for that effect.
 package all
 
 import (
 	_ "suffix/pkg/table/bdb"
 	_ "suffix/pkg/table/cidr"
+	_ "suffix/pkg/table/pcre"
 	_ "suffix/pkg/table/regexp"
 	_ "suffix/pkg/table/simple"
 )
