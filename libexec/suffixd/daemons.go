@@ -8,6 +8,7 @@ import (
 	"suffix/libexec/flush"
 	"suffix/libexec/local"
 	"suffix/libexec/master"
+	"suffix/libexec/pickup"
 	"suffix/libexec/postlogd"
 	"suffix/libexec/showq"
 	"suffix/libexec/smtp"
@@ -26,6 +27,7 @@ var daemons = map[string]func(){
 	"lmtp":            smtp.Main,
 	"local":           local.Main,
 	"master":          master.Main,
+	"pickup":          pickup.Main,
 	"postlogd":        postlogd.Main,
 	"showq":           showq.Main,
 	"smtp":            smtp.Main,
