@@ -86,7 +86,7 @@ func (s *session) envelopeAddress(word token, verb string, emptyOK, strict, utf8
 		ok = false
 	}
 	if ok && addr != "" && !s.set.standalone && s.srv.Rewrite != nil {
-		reply, err := smtpaccess.Resolve(s.ctx, s.srv.Rewrite, "", addr)
+		reply, err := smtpaccess.Resolve(s.ctx, s.srv.Rewrite, s.tx.access.Sender, addr)
 		if err == nil && reply.Flags&rewriteclient.Fail == 0 {
 			_, domain, _ := address.Split(reply.Recipient)
 			ok = reply.Flags&rewriteclient.Error == 0 && (utf8 || isASCII(domain))

@@ -17,6 +17,9 @@ const (
 	retHdrs = 2
 )
 
+// pid is part of the names of mail transactions.
+var pid = os.Getpid()
+
 // mail handles MAIL (spec smtpd §7.3).
 func (s *session) mail(line string, args []token) (bool, error) {
 	switch {
@@ -49,7 +52,7 @@ func (s *session) mail(line string, args []token) (bool, error) {
 	}
 	tx.arrival = time.Now()
 	s.sequence++
-	tx.access.Instance = fmt.Sprintf("%x.%x.%x.%x", os.Getpid(), tx.arrival.Unix(), tx.arrival.Nanosecond()/1000, s.number<<16|s.sequence)
+	tx.access.Instance = fmt.Sprintf("%x.%x.%x.%x", pid, tx.arrival.Unix(), tx.arrival.Nanosecond()/1000, s.number<<16|s.sequence)
 	tx.mailLine = line
 	if !s.set.delayOpen {
 		if ok, err := s.openMessage(); !ok {

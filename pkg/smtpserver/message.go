@@ -111,11 +111,20 @@ func (s *session) logClient() {
 	s.logf("%s", line)
 }
 
-// putAttr adds an attribute to the message, if it has a value.
+// putAttr adds an attribute to the message, if it has a value. No line break
+// enters the envelope.
 func (s *session) putAttr(name, value string) {
 	if value != "" {
-		cleanupclient.PutAttr(s.tx.stream, name, value)
+		cleanupclient.PutAttr(s.tx.stream, name, neutralizeBreaks(value))
 	}
+}
+
+// neutralizeBreaks replaces the bytes that end lines and strings.
+func neutralizeBreaks(text string) string {
+	if !strings.ContainsAny(text, "\r\n\x00") {
+		return text
+	}
+	return strings.NewReplacer("\r", "?", "\n", "?", "\x00", "?").Replace(text)
 }
 
 // putAttrInt adds a number to the message, if it is not zero.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -112,7 +113,7 @@ func (r *reader) fill(size int) error {
 		r.r, r.w = 0, r.w-r.r
 	}
 	if len(r.buf) < size {
-		grown := make([]byte, size)
+		grown := newBuffer(size)
 		copy(grown, r.buf[:r.w])
 		r.buf = grown
 	}
@@ -318,6 +319,23 @@ func (r *reader) shrink() {
 	if len(r.buf) > 4*commandBuffer && r.w-r.r <= commandBuffer {
 		small := make([]byte, commandBuffer)
 		r.w = copy(small, r.buf[r.r:r.w])
+		releaseBuffer(r.buf)
 		r.r, r.buf = 0, small
+	}
+}
+
+// contentBuffers are large buffers that no session uses now.
+var contentBuffers = sync.Pool{New: func() any { return new([contentBuffer]byte) }}
+
+func newBuffer(size int) []byte {
+	if size == contentBuffer {
+		return contentBuffers.Get().(*[contentBuffer]byte)[:]
+	}
+	return make([]byte, size)
+}
+
+func releaseBuffer(buf []byte) {
+	if len(buf) == contentBuffer {
+		contentBuffers.Put((*[contentBuffer]byte)(buf))
 	}
 }
