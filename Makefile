@@ -1,0 +1,62 @@
+# Suffix: build, install, run.
+#
+#   make            build everything into bin/
+#   make test       unit tests and tests of a private instance; needs only Go
+#   make run        a private instance on 127.0.0.1:2525, until interrupted
+#   make demo       the same, and stop after one message each way
+#   make install    install below $(DESTDIR); every directory can be overridden
+
+GO      = go
+GOFLAGS = -trimpath -ldflags "-s -w"
+BIN     = bin
+
+config_directory  = /etc/postfix
+command_directory = /usr/sbin
+daemon_directory  = /usr/libexec/postfix
+queue_directory   = /var/spool/postfix
+data_directory    = /var/lib/postfix
+meta_directory    = $(config_directory)
+sendmail_path     = /usr/sbin/sendmail
+mailq_path        = /usr/bin/mailq
+newaliases_path   = /usr/bin/newaliases
+manpage_directory = /usr/local/man
+html_directory    = no
+mail_owner        = postfix
+setgid_group      = postdrop
+PORT              = 2525
+
+export CGO_ENABLED = 0
+
+.PHONY: all build test run demo install clean
+
+all: build
+
+build:
+	@mkdir -p $(BIN)/libexec
+	$(GO) build $(GOFLAGS) -o $(BIN)/ ./cmd/...
+	$(GO) build $(GOFLAGS) -o $(BIN)/libexec/suffixd ./libexec/suffixd
+	@ln -sf sendmail $(BIN)/mailq
+	@ln -sf sendmail $(BIN)/newaliases
+	@for name in `$(BIN)/libexec/suffixd --names`; do ln -f $(BIN)/libexec/suffixd $(BIN)/libexec/$$name || exit 1; done
+
+test:
+	$(GO) test ./...
+
+run: build
+	$(GO) run ./test/run -bin $(BIN) -dir run -port $(PORT)
+
+demo: build
+	$(GO) run ./test/run -bin $(BIN) -dir run -port $(PORT) -demo
+
+install: build
+	DESTDIR='$(DESTDIR)' BIN='$(BIN)' \
+	config_directory='$(config_directory)' command_directory='$(command_directory)' \
+	daemon_directory='$(daemon_directory)' queue_directory='$(queue_directory)' \
+	data_directory='$(data_directory)' meta_directory='$(meta_directory)' \
+	sendmail_path='$(sendmail_path)' mailq_path='$(mailq_path)' newaliases_path='$(newaliases_path)' \
+	manpage_directory='$(manpage_directory)' html_directory='$(html_directory)' \
+	mail_owner='$(mail_owner)' setgid_group='$(setgid_group)' \
+	sh conf/install.sh
+
+clean:
+	rm -rf $(BIN)
