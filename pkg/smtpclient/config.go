@@ -16,6 +16,7 @@ import (
 	"suffix/pkg/deliver"
 	"suffix/pkg/dnsclient"
 	"suffix/pkg/dsn"
+	"suffix/pkg/maillog"
 	"suffix/pkg/maps"
 )
 
@@ -24,6 +25,7 @@ type Log interface {
 	Infof(format string, args ...any)
 	Warnf(format string, args ...any)
 	Errorf(format string, args ...any)
+	Logf(level maillog.Level, format string, args ...any)
 }
 
 // A Matcher is a list such as smtp_connection_cache_destinations.

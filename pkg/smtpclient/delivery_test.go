@@ -231,7 +231,7 @@ func TestSizeLimit(t *testing.T) {
 	s := serve(t, dialogue{"EHLO": "250-server.example\n250 SIZE 10"})
 	rec, hop := run(t, New(testConfig()), request(t, s.nexthop(), testContent))
 	expect(t, "size", rec, s, "rcpt@example.com 5.3.4 bounced RELAY (message size 28 exceeds size limit 10 of server 127.0.0.1[127.0.0.1])")
-	waitFor(t, func() bool { return s.commands() == "EHLO client.example|QUIT" })
+	waitFor(t, func() bool { return s.commands() == "EHLO client.example" })
 	if hop.Status != "" {
 		t.Errorf("hop %v", hop)
 	}
@@ -376,26 +376,37 @@ func TestConnectionCache(t *testing.T) {
 			t.Errorf("delivery %d: reuse %d", i, rec.reuse[0])
 		}
 	}
-	if s.conns != 1 || strings.Contains(s.commands(), "QUIT") || strings.Count(s.commands(), "RSET") != 2 {
-		t.Errorf("%d connections, commands %s", s.conns, s.commands())
+	if s.connections() != 1 || strings.Contains(s.commands(), "QUIT") || strings.Count(s.commands(), "RSET") != 2 {
+		t.Errorf("%d connections, commands %s", s.connections(), s.commands())
 	}
 	if e.cache.size() != 1 {
 		t.Errorf("%d connections in the cache", e.cache.size())
 	}
+	// A destination that is listed needs no flags; brackets and port do not count.
+	listed := testConfig()
+	listed.CacheDestinations = only("127.0.0.1")
+	listed.CacheTimeLimit = time.Hour
+	l := New(listed)
+	defer l.Close()
+	run(t, l, request(t, s.nexthop(), testContent))
+	if l.cache.size() != 1 {
+		t.Errorf("%d connections to a listed destination", l.cache.size())
+	}
+	s.forget()
 	// A message with other needs does not get the connection.
 	req := request(t, s.nexthop(), testContent)
 	req.Flags |= deliver.FlagConnLoad | deliver.FlagConnStore
 	req.SendOpts = deliver.OptSMTPUTF8 | deliver.OptSenderUTF8
 	rec, _ := run(t, e, req)
 	expect(t, "SMTPUTF8", rec, s, "rcpt@example.com 5.6.7 bounced RELAY (message requires SMTPUTF8, but no server was found that supports SMTPUTF8. The last attempted server was 127.0.0.1[127.0.0.1])")
-	if s.conns != 2 || e.cache.size() != 1 {
-		t.Errorf("%d connections, %d cached", s.conns, e.cache.size())
+	if s.connections() != 2 || e.cache.size() != 1 {
+		t.Errorf("%d connections, %d cached", s.connections(), e.cache.size())
 	}
 	// Without the flags nothing is kept.
 	rec, _ = run(t, e, request(t, s.nexthop(), testContent))
 	expect(t, "no flags", rec, s, "rcpt@example.com 2.0.0 sent RELAY (250 2.0.0 Ok: queued as ABC)")
-	if s.conns != 3 || e.cache.size() != 1 {
-		t.Errorf("%d connections, %d cached", s.conns, e.cache.size())
+	if s.connections() != 3 || e.cache.size() != 1 {
+		t.Errorf("%d connections, %d cached", s.connections(), e.cache.size())
 	}
 }
 
@@ -413,8 +424,8 @@ func TestStaleCache(t *testing.T) {
 			t.Errorf("reuse %d", rec.reuse[0])
 		}
 	}
-	if s.conns != 2 {
-		t.Errorf("%d connections", s.conns)
+	if s.connections() != 2 {
+		t.Errorf("%d connections", s.connections())
 	}
 }
 
@@ -430,8 +441,8 @@ func TestReuseCountAndExpiry(t *testing.T) {
 		req.Flags |= deliver.FlagConnLoad | deliver.FlagConnStore
 		run(t, e, req)
 	}
-	if s.conns != 2 {
-		t.Errorf("%d connections for 4 deliveries, 2 each", s.conns)
+	if s.connections() != 2 {
+		t.Errorf("%d connections for 4 deliveries, 2 each", s.connections())
 	}
 	c.CacheTimeLimit = time.Millisecond
 	c.ReuseCountLimit = 0
@@ -460,6 +471,8 @@ func TestCorruptQueueFile(t *testing.T) {
 
 func TestConfigurationErrors(t *testing.T) {
 	for nexthop, want := range map[string]string{
+		"a:b:[::1]:26":     "valid hostname or network address required in server description: a:b:[::1]:26",
+		"host:25x":         "garbage after numerical service in server description: host:25x",
 		"[127.0.0.1":       `missing "]" in server description: [127.0.0.1`,
 		"[127.0.0.1]x":     `garbage after "]" in server description: [127.0.0.1]x`,
 		"[ipv6:zz]":        "malformed IPv6 address in server description: [ipv6:zz]",
@@ -481,8 +494,8 @@ func TestConfigurationErrors(t *testing.T) {
 	s := serve(t, nil)
 	rec, _ := run(t, New(c), request(t, s.nexthop(), testContent))
 	expect(t, "refusal", rec, s, "rcpt@example.com 4.7.5 deferred none (TLS is required, but our TLS engine is unavailable)")
-	if s.conns != 0 {
-		t.Errorf("%d connections", s.conns)
+	if s.connections() != 0 {
+		t.Errorf("%d connections", s.connections())
 	}
 }
 
@@ -583,8 +596,8 @@ func TestRequireTLS(t *testing.T) {
 	req.SendOpts = deliver.OptRequireTLS
 	rec, _ := run(t, New(c), req)
 	expect(t, "enforce", rec, s, "rcpt@example.com 5.7.10 bounced none (Sender requested REQUIRETLS, but my configured TLS security level 'none' disables certificate matching. The last attempted server was 127.0.0.1)")
-	if s.conns != 0 {
-		t.Errorf("%d connections", s.conns)
+	if s.connections() != 0 {
+		t.Errorf("%d connections", s.connections())
 	}
 	c.RequireTLSPolicy = []PolicyItem{{Action: "opportunistic"}}
 	req = request(t, s.nexthop(), testContent)

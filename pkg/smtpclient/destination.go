@@ -22,9 +22,6 @@ type destination struct {
 	port    uint16
 }
 
-// bare says that the destination is a plain domain, without brackets or port.
-func (d *destination) bare() bool { return d.unix == "" && d.text == d.host }
-
 // parseDestination reads an entry. The error has Postfix's words.
 func (c *Config) parseDestination(text string) (*destination, error) {
 	d := &destination{text: text}
@@ -66,8 +63,10 @@ func (c *Config) parseDestination(text string) (*destination, error) {
 		}
 		d.host = host
 	} else {
-		host, service, ok := strings.Cut(rest, ":")
-		// A bare IPv6 address has several colons; it is no valid destination.
+		host, service, ok := rest, "", false
+		if i := strings.LastIndexByte(rest, ':'); i >= 0 {
+			host, service, ok = rest[:i], rest[i+1:], true
+		}
 		if ok && service == "" {
 			return fail("missing service information")
 		}

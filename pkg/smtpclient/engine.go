@@ -7,6 +7,7 @@ import (
 
 	"suffix/pkg/deliver"
 	"suffix/pkg/dsn"
+	"suffix/pkg/maillog"
 )
 
 // An Engine delivers mail. It is safe for concurrent use.
@@ -41,7 +42,7 @@ func (e *Engine) deliver(ctx context.Context, req *deliver.Request, rec Recorder
 	}
 	list := splitDestinations(req.NextHop)
 	if len(list) == 0 {
-		e.cfg.Log.Errorf("%s: empty nexthop hostname", req.QueueID)
+		e.cfg.Log.Logf(maillog.Fatal, "empty nexthop hostname")
 		d.failAll("none", configurationError)
 		return dsn.DSN{}
 	}
@@ -117,7 +118,7 @@ func (d *delivery) destinations(list []string) {
 		if err != nil {
 			// A broken next hop is a configuration error that nobody but the
 			// administrator can repair: the mail waits for that.
-			c.Log.Errorf("%s: %v", d.req.QueueID, err)
+			c.Log.Logf(maillog.Fatal, "%v", err)
 			d.failAll("none", configurationError)
 			return
 		}
@@ -290,15 +291,14 @@ func (d *delivery) local(dest *destination, first, last bool) {
 // cachePolicy decides whether connections are reused (spec smtp-client §11.1).
 func (d *delivery) cachePolicy(dest *destination) {
 	c := d.cfg
-	if dest.bare() || dest.unix != "" {
-		if c.CacheDestinations != nil {
-			match, err := c.CacheDestinations.Match(dest.host)
-			if err != nil {
-				c.Log.Warnf("%s: %s_connection_cache_destinations: lookup error for %s", d.req.QueueID, c.Prefix, dest.host)
-			} else if match {
-				d.load, d.store = true, true
-				return
-			}
+	// The list has names without brackets and port.
+	if c.CacheDestinations != nil {
+		match, err := c.CacheDestinations.Match(dest.host)
+		if err != nil {
+			c.Log.Warnf("%s: %s_connection_cache_destinations: lookup error for %s", d.req.QueueID, c.Prefix, dest.host)
+		} else if match {
+			d.load, d.store = true, true
+			return
 		}
 	}
 	if c.CacheOnDemand {

@@ -15,6 +15,7 @@ import (
 
 	"suffix/pkg/deliver"
 	"suffix/pkg/dsn"
+	"suffix/pkg/maillog"
 	"suffix/pkg/outcome"
 	"suffix/pkg/record"
 )
@@ -33,6 +34,10 @@ func (l *testLog) add(prefix, format string, args []any) {
 func (l *testLog) Infof(format string, args ...any)  { l.add("", format, args) }
 func (l *testLog) Warnf(format string, args ...any)  { l.add("warning: ", format, args) }
 func (l *testLog) Errorf(format string, args ...any) { l.add("error: ", format, args) }
+
+func (l *testLog) Logf(_ maillog.Level, format string, args ...any) {
+	l.add("fatal: ", format, args)
+}
 
 func (l *testLog) has(text string) bool {
 	l.mu.Lock()
@@ -332,4 +337,18 @@ func (s *scripted) talk(c net.Conn, d dialogue) {
 			}
 		}
 	}
+}
+
+// connections counts the clients so far.
+func (s *scripted) connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conns
+}
+
+// forget takes the last client out of the count.
+func (s *scripted) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns--
 }

@@ -250,8 +250,8 @@ func TestMX(t *testing.T) {
 	c.DNS, c.System = resolver, resolver
 	rec, hop := run(t, New(c), request(t, fmt.Sprintf("example.com:%d", port), testContent))
 	expect(t, "mx", rec, nil, fmt.Sprintf("rcpt@example.com 2.0.0 sent mx3.example.com[127.0.0.3]:%d (250 2.0.0 Ok: queued as ABC)", port))
-	if hop.Status != "" || second.conns != 1 || third.conns != 1 {
-		t.Errorf("hop %v, %d and %d connections", hop, second.conns, third.conns)
+	if hop.Status != "" || second.connections() != 1 || third.connections() != 1 {
+		t.Errorf("hop %v, %d and %d connections", hop, second.connections(), third.connections())
 	}
 	log := c.Log.(*testLog)
 	for _, line := range []string{
@@ -315,8 +315,8 @@ func TestLeftOver(t *testing.T) {
 	s := serve(t, nil)
 	rec, _ = run(t, New(c), request(t, "best.example, "+s.nexthop(), testContent))
 	expect(t, "loop in a list", rec, nil, "rcpt@example.com 5.4.6 bounced none (mail for best.example loops back to myself)")
-	if s.conns != 0 {
-		t.Errorf("%d connections", s.conns)
+	if s.connections() != 0 {
+		t.Errorf("%d connections", s.connections())
 	}
 	var passed []string
 	c.BestMXTransport = "local:here"

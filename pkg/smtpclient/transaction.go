@@ -50,6 +50,7 @@ func (t *transaction) run() {
 	if s.has(featSize) && s.sizeLimit > 0 && s.sizeLimit < d.req.Size {
 		d.fail(s, messageFailure("5.3.4", "message size %d exceeds size limit %d of server %s", d.req.Size, s.sizeLimit, s.nameAddr))
 		d.completed = true
+		s.quitSent = true // Postfix hangs up here without a word
 		return
 	}
 	t.convert = !s.has(feat8BITMIME) && !d.cfg.DisableConversion && d.req.Encoding != "7bit"
