@@ -54,6 +54,7 @@ type delivery struct {
 	tls       string
 
 	load, store bool // use of cached connections
+	looked      bool // one was looked for under the destination's name
 	stored      bool // one was saved under the destination's name
 	visited     map[netip.AddrPort]bool
 	fallback    bool // the current destination is a fallback relay

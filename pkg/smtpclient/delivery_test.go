@@ -410,6 +410,22 @@ func TestConnectionCache(t *testing.T) {
 	}
 }
 
+// TestCacheAndNextDestination: a connection that is saved on the way must not
+// be taken for the next destination.
+func TestCacheAndNextDestination(t *testing.T) {
+	first := serve(t, dialogue{"RCPT": "450 4.2.0 busy"})
+	second := serve(t, nil)
+	e := New(testConfig())
+	defer e.Close()
+	req := request(t, first.nexthop()+", "+second.nexthop(), testContent)
+	req.Flags |= deliver.FlagConnLoad | deliver.FlagConnStore
+	rec, _ := run(t, e, req)
+	expect(t, "next", rec, second, "rcpt@example.com 2.0.0 sent RELAY (250 2.0.0 Ok: queued as ABC)")
+	if strings.Count(first.commands(), "MAIL") != 1 {
+		t.Errorf("commands %s", first.commands())
+	}
+}
+
 // TestStaleCache has a server that closes idle connections.
 func TestStaleCache(t *testing.T) {
 	s := serve(t, dialogue{"RSET": "!"})

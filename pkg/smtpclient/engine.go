@@ -324,8 +324,13 @@ func (d *delivery) cached(dest *destination, targets *[]target, last bool, sessi
 		d.transact(s, dest)
 	}
 	if d.policyAllows(dest) {
-		if s := d.revive(d.e.cache.findDest(d.destKey())); s != nil {
-			use(s)
+		// The name stands for the whole next-hop list: it is good for one look,
+		// or a connection that this request itself left behind would come back.
+		if !d.looked {
+			d.looked = true
+			if s := d.revive(d.e.cache.findDest(d.destKey())); s != nil {
+				use(s)
+			}
 		}
 		for i := 0; i < len(*targets) && d.left() > 0; {
 			t := (*targets)[i]
