@@ -88,6 +88,9 @@ func Create(o Options) (*Instance, error) {
 		if err := os.Chown(filepath.Join(in.Dir, "mail"), in.Owner.UID, in.Owner.GID); err != nil {
 			return nil, err
 		}
+		if err := in.permitSubmission(); err != nil {
+			return nil, err
+		}
 	}
 	files := map[string]string{"main.cf": in.mainCF(o), "master.cf": in.masterCF(o), "postfix-files": postfixFiles}
 	for name, content := range files {
@@ -150,6 +153,25 @@ func (in *Instance) checkPath() error {
 		}
 		if info.Mode().Perm()&0o001 == 0 {
 			return fmt.Errorf("the user %s, as whom the daemons run, cannot enter %s: move the working copy to another place, or permit it with chmod o+x", in.Owner.Name, dir)
+		}
+	}
+	return nil
+}
+
+// permitSubmission makes the commands set-gid that other users need for access
+// to the queue.
+func (in *Instance) permitSubmission() error {
+	group, err := account.LookupGroup(in.Group)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"postdrop", "postqueue", "postlog"} {
+		path := filepath.Join(in.Bin, name)
+		if err := os.Chown(path, 0, group.GID); err != nil {
+			return err
+		}
+		if err := os.Chmod(path, 0o755|fs.ModeSetgid); err != nil {
+			return err
 		}
 	}
 	return nil
