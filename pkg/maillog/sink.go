@@ -25,7 +25,8 @@ type sink struct {
 	setupDone bool
 }
 
-const syslogSocket = "/dev/log"
+// syslogSocket is where the system's logger listens.
+var syslogSocket = "/dev/log"
 
 // reset closes the socket and opens the one of the setup.
 func (k *sink) reset(s *setup) {
