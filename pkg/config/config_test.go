@@ -304,3 +304,28 @@ func FuzzParseSettings(f *testing.F) {
 		m.String(params.Mydomain)
 	})
 }
+
+// Every default expands and converts to what its declaration allows, with every compatibility level.
+func TestDefaults(t *testing.T) {
+	for _, level := range []string{"0", "1", "2", "3.6", "3.11"} {
+		m := New("/etc/postfix", []Setting{{Name: "compatibility_level", Value: level}, {Name: "mynetworks", Value: "127.0.0.1"}}, Options{Warn: func(w string) { t.Error(w) }})
+		all := params.All()
+		for i := range all {
+			p := &all[i]
+			switch {
+			case p.Flags&(params.ReadOnly|params.Hidden) != 0 || p.Default == "" && p.Min > 0: // the last: must be set by who uses it
+			case p.Kind == params.KindBool:
+				m.Bool(params.Bool(i))
+			case p.Kind == params.KindInt || p.Kind == params.KindLong || p.Kind == params.KindTime:
+				m.number(p)
+			case p.Kind == params.KindRaw:
+				m.Raw(params.Raw(i))
+			default:
+				m.String(params.String(i))
+			}
+			if err := m.Err(); err != nil {
+				t.Fatalf("level %s: %s: %v", level, p.Name, err)
+			}
+		}
+	}
+}
