@@ -352,3 +352,10 @@ func (s *scripted) forget() {
 	defer s.mu.Unlock()
 	s.conns--
 }
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
