@@ -27,6 +27,10 @@ type Options struct {
 	Bin  string // with the commands; daemons in its subdirectory libexec
 	Port int    // of the SMTP service on 127.0.0.1; 0: one that is free
 
+	// Foreign says that Bin has the programs of another Postfix: they are
+	// used as they are installed.
+	Foreign bool
+
 	Main    map[string]string // further settings for main.cf
 	Entries []string          // further lines for master.cf
 }
@@ -88,8 +92,10 @@ func Create(o Options) (*Instance, error) {
 		if err := os.Chown(filepath.Join(in.Dir, "mail"), in.Owner.UID, in.Owner.GID); err != nil {
 			return nil, err
 		}
-		if err := in.permitSubmission(); err != nil {
-			return nil, err
+		if !o.Foreign {
+			if err := in.permitSubmission(); err != nil {
+				return nil, err
+			}
 		}
 	}
 	files := map[string]string{"main.cf": in.mainCF(o), "master.cf": in.masterCF(o), "postfix-files": postfixFiles}
