@@ -100,7 +100,9 @@ func hasByte(data []byte, set *[256]bool) bool {
 
 // endContent begins the extracted segment.
 func (m *Message) endContent() {
-	m.buf.parser.Finish()
+	if m.buf.parser.Finish() {
+		m.putText(record.Text, nil) // the last line had no end
+	}
 	m.parsing = false
 	if m.errors != 0 && m.reason == "" {
 		m.fail(cleanupclient.Cont, "5.6.0 "+m.errors.Error())
@@ -331,5 +333,14 @@ func has8Bit(text []byte) bool {
 	return false
 }
 
-// putHeaderString is putHeader for headers that are made here.
-func (m *Message) putHeaderString(text string) { m.putHeader([]byte(text)) }
+// putHeaderString is putHeader for headers that are made here. Release 3.7
+// writes them without another look.
+func (m *Message) putHeaderString(text string) {
+	if m.e.set.dialect37 {
+		for line := range strings.SplitSeq(text, "\n") {
+			m.putText(record.Text, []byte(line))
+		}
+		return
+	}
+	m.putHeader([]byte(text))
+}

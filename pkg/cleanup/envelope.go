@@ -130,11 +130,7 @@ func (m *Message) checkEnvelope() bool {
 }
 
 func (m *Message) extraFlags(data []byte) {
-	n, err := strconv.ParseUint(string(data), 10, 31)
-	if err != nil {
-		m.rejectf("unexpected record type %d in envelope", record.Flags)
-		return
-	}
+	n, _ := strconv.ParseUint(string(data), 10, 31) // what is no number says nothing
 	extra := cleanupclient.Flags(n)
 	if bad := extra &^ (cleanupclient.Hold | cleanupclient.Discard); bad != 0 {
 		m.warnf("ignoring bad extra flags: 0x%x", int(bad))
@@ -267,9 +263,8 @@ func (m *Message) putDSN(old record.Type, name string, data, value []byte) {
 
 // endEnvelope begins the content segment.
 func (m *Message) endEnvelope() {
-	if m.milters && m.recipients > 0 {
+	if m.milters {
 		m.putNumber(record.Pointer, 0, record.NumberWidth)
-		m.recipientAppendable = true
 	}
 	m.putString(record.Content, "")
 	m.contentAt = m.offset()

@@ -63,9 +63,6 @@ func (m *Message) endExtracted() {
 	for _, bcc := range m.bcc {
 		m.automatic(bcc)
 	}
-	if m.milters && !m.recipientAppendable {
-		m.putNumber(record.Pointer, 0, record.NumberWidth)
-	}
 	m.putString(record.End, "")
 	m.segment = atEnd
 }

@@ -37,7 +37,7 @@ func (m *Message) Finish() (cleanupclient.Status, string, error) {
 	if m.status == 0 && !discard {
 		m.refuseMilters()
 	}
-	if m.status == 0 && !discard {
+	if m.extractedAt > 0 && !discard && m.status&(cleanupclient.Write|cleanupclient.Size) == 0 {
 		m.patchSizes()
 	}
 	m.flush()

@@ -42,6 +42,9 @@ func (m *Message) mapAddress(table *maps.Maps, addr string, propagate bool) (res
 	if !found || err != nil {
 		return nil, false, err
 	}
+	if strings.HasPrefix(match.Key, "@") {
+		match.Extension = "" // a domain's entry takes the localpart with all it has
+	}
 	value := match.Value
 	if strings.HasPrefix(value, "@") {
 		local, _, _ := address.Split(addr)

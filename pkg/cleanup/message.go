@@ -63,16 +63,15 @@ type Message struct {
 	attrs      attributes
 
 	// The recipient being put together.
-	rcpt                pendingRecipient
-	afterRecipient      bool // a recipient came before, in this segment
-	recipients          int  // records written
-	seenRecipients      int  // records received
-	lastRecipient       string
-	seen                map[string]struct{}
-	options, sendOpts   int
-	contentAt           int64 // offset of the first content record
-	extractedAt         int64
-	recipientAppendable bool // a pointer for more recipients was written
+	rcpt              pendingRecipient
+	afterRecipient    bool // a recipient came before, in this segment
+	recipients        int  // records written
+	seenRecipients    int  // records received
+	lastRecipient     string
+	seen              map[string]struct{}
+	options, sendOpts int
+	contentAt         int64 // offset of the first content record
+	extractedAt       int64
 
 	// Content.
 	parsing     bool

@@ -125,6 +125,7 @@ func (m *Message) takeNotify(value []byte) {
 	if m.rcpt.notify != 0 {
 		m.warnf("ignoring out-of-order DSN notify record <%d>", m.rcpt.notify)
 	}
+	m.rcpt.notify = 0
 	n, err := strconv.Atoi(string(bytes.TrimSpace(value)))
 	if err != nil || n == 0 || !dsn.Notify(n).Valid() {
 		m.warnf("ignoring malformed DSN notify record <%s>", shown(value, 100))

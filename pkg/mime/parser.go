@@ -159,22 +159,22 @@ func (p *Parser) grow(before string, data []byte) {
 	p.report(ErrTruncated, p.header)
 }
 
-// Finish ends the message.
-func (p *Parser) Finish() {
-	switch {
-	case p.state == body:
+// Finish ends the message. It reports whether the last line of the body has
+// no end.
+func (p *Parser) Finish() (unterminated bool) {
+	if p.state == body {
 		p.endConversion()
-	default:
-		if len(p.header) > 0 {
-			p.endOfHeader()
-		}
-		primary := p.state == Primary
-		p.flushHeld()
-		if primary {
-			p.h.EndPrimary()
-		}
+		return p.last == record.Fragment
+	}
+	if len(p.header) > 0 {
+		p.endOfHeader()
+	}
+	p.flushHeld()
+	if p.state == Primary {
+		p.h.EndPrimary()
 	}
 	p.state = body
+	return false
 }
 
 // endOfHeader handles the complete header.
@@ -261,7 +261,7 @@ func (p *Parser) bodyText(t record.Type, data []byte, continues bool) {
 		p.convert(t, data)
 		return
 	}
-	if p.opt.Report&Err8BitBody != 0 && p.opt.MIME && p.part.domain == domain7Bit && p.reported&Err8BitBody == 0 && has8Bit(data) {
+	if p.opt.Report&Err8BitBody != 0 && p.opt.MIME && p.part.encoding == enc7Bit && p.reported&Err8BitBody == 0 && has8Bit(data) {
 		p.report(Err8BitBody, data)
 	}
 	p.output(t, data)
