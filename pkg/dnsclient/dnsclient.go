@@ -155,7 +155,16 @@ func (r *Resolver) LookupAddrs(ctx context.Context, name string, types ...uint16
 	answers := make([]Answer, len(types))
 	var wg sync.WaitGroup
 	for i, t := range types[min(1, len(types)):] {
-		wg.Go(func() { answers[i+1] = r.Lookup(ctx, name, t) })
+		wg.Go(func() {
+			// A panic here would end the whole process, not one session.
+			defer func() {
+				if p := recover(); p != nil {
+					r.o.Warnf("panic: lookup of %s type %s: %v", name, TypeName(t), p)
+					answers[i+1] = failure(name, t, Retry, 0, "Host not found, try again")
+				}
+			}()
+			answers[i+1] = r.Lookup(ctx, name, t)
+		})
 	}
 	if len(types) > 0 {
 		answers[0] = r.Lookup(ctx, name, types[0])

@@ -42,12 +42,10 @@ func nativeError(err error) *NativeError {
 	return &NativeError{NativeSystem, "System error"}
 }
 
-// nativeResolver is Go's own reading of /etc/nsswitch.conf, /etc/hosts and
-// resolv.conf, with the same servers as the DNS lookups.
+// nativeResolver is Go's own reading of /etc/nsswitch.conf and /etc/hosts,
+// with the servers of the DNS lookups: resolv.conf may be out of reach in a
+// chroot jail.
 func (r *Resolver) nativeResolver() *net.Resolver {
-	if r.conf.path == "/etc/resolv.conf" {
-		return &net.Resolver{PreferGo: true}
-	}
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		var d net.Dialer
 		var lastErr error = errors.New("no name server")

@@ -128,6 +128,14 @@ type Config struct {
 	LogTLS   bool
 	Wrapper  bool
 
+	NoteStartTLS bool // smtp_tls_note_starttls_offer
+
+	// DebugPeers matches hosts, addresses and next hops whose dialogue is
+	// logged; nil: none.
+	DebugPeers interface {
+		MatchHost(name, addr string) (bool, error)
+	}
+
 	SMTPUTF8, SoftBounce, HelpfulWarnings, Dialect37 bool
 	NotifyProtocol, NotifyData                       bool
 	// Notify posts the transcript of a session to the postmaster; nil: nobody

@@ -215,6 +215,7 @@ func (d *delivery) skip(f *failure) {
 func (d *delivery) introduce(s *session, dest *destination) bool {
 	s.destination = dest.text
 	s.messageID = d.req.QueueID
+	s.debug = d.debugs(s)
 	if d.store {
 		s.expires = s.start.Add(d.cfg.ReuseTimeLimit)
 	}
@@ -232,9 +233,27 @@ func (d *delivery) introduce(s *session, dest *destination) bool {
 func (d *delivery) transact(s *session, dest *destination) {
 	d.tls = d.tlsText(false)
 	s.messageID = d.req.QueueID
+	s.debug = d.debugs(s)
 	t := transaction{d: d, s: s}
 	t.run()
 	d.finish(s)
+}
+
+// debugs says whether debug_peer_list has the server or the next hop.
+func (d *delivery) debugs(s *session) bool {
+	if d.cfg.DebugPeers == nil {
+		return false
+	}
+	addr := ""
+	if s.addr.IsValid() {
+		addr = s.addr.String()
+	}
+	for _, name := range []string{s.host, d.req.NextHop} {
+		if match, err := d.cfg.DebugPeers.MatchHost(name, addr); err == nil && match {
+			return true
+		}
+	}
+	return false
 }
 
 // finish saves or ends a session.

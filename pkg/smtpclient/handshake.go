@@ -196,6 +196,9 @@ func (s *session) parseEHLO(req *handshakeRequest, r *reply) *failure {
 		}
 		s.keyword(keyword, fields[1:])
 	}
+	if cfg.NoteStartTLS && cfg.TLSLevel == "none" && s.has(featSTARTTLS) {
+		s.log().Infof("Host offered STARTTLS: [%s]", s.host)
+	}
 	if s.has(featSMTPUTF8) && !s.has(feat8BITMIME) {
 		s.log().Infof("host %s offers SMTPUTF8 support, but not 8BITMIME", s.nameAddr)
 		s.features |= feat8BITMIME

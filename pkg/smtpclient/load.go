@@ -168,6 +168,9 @@ func (l loader) protocol() {
 	c.PIXDelay = l.time(params.SmtpPixWorkaroundDelayTime, params.LmtpPixWorkaroundDelayTime)
 	c.PIXThreshold = l.time(params.SmtpPixWorkaroundThresholdTime, params.LmtpPixWorkaroundThresholdTime)
 	c.ReplyFilter = l.maps("_reply_filter", 0, params.SmtpReplyFilter, params.LmtpReplyFilter)
+	if value := m.String(params.DebugPeerList); value != "" && m.Int(params.DebugPeerLevel) > 0 {
+		c.DebugPeers = matchlist.New("debug_peer_list", value, matchlist.Host, matchlist.Options{Config: m})
+	}
 	c.VerifyData = l.str(params.SmtpAddressVerifyTarget, params.LmtpAddressVerifyTarget) == "data"
 }
 

@@ -153,17 +153,23 @@ func TestTableErrors(t *testing.T) {
 func TestReplyFilterAndDiscard(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir+"/rf", "/^550 5.1.1 (.*)/ 450 4.1.1 patience\n")
-	c, err := load(t, "smtp", "smtp_reply_filter = regexp:"+dir+"/rf", "smtp_discard_ehlo_keywords = pipelining, dsn, size")
+	c, err := load(t, "smtp", "smtp_reply_filter = regexp:"+dir+"/rf", "smtp_discard_ehlo_keywords = pipelining, dsn, size",
+		"debug_peer_list = 127.0.0.1", "smtp_tls_note_starttls_offer = yes")
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := &testLog{}
 	c.Log = log
-	s := serve(t, dialogue{"RCPT": "550 5.1.1 unknown"})
+	s := serve(t, dialogue{"RCPT": "550 5.1.1 unknown", "EHLO": "250-server.example\n250-PIPELINING\n250 STARTTLS"})
 	rec, _ := run(t, New(c), request(t, s.nexthop(), testContent))
 	expect(t, "filter", rec, s, "rcpt@example.com 4.1.1 deferred RELAY (host 127.0.0.1[127.0.0.1] said: 450 4.1.1 patience (in reply to RCPT TO command))")
 	if !log.has(s.relay()+`: replacing server reply "550 5.1.1 unknown" with "450 4.1.1 patience"`) || !log.has("discarding EHLO keywords: PIPELINING DSN SIZE") {
 		t.Errorf("log %v", log.lines)
+	}
+	for _, line := range []string{"> " + s.relay() + ": EHLO me.example", "< " + s.relay() + ": 250-server.example", "Host offered STARTTLS: [127.0.0.1]"} {
+		if !log.has(line) {
+			t.Errorf("no %q in %v", line, log.lines)
+		}
 	}
 	if got := s.commands(); !strings.HasPrefix(got, "EHLO me.example|MAIL FROM:<sender@example.org>|RCPT TO:<rcpt@example.com>|RSET") {
 		t.Errorf("commands %s", got)

@@ -16,6 +16,14 @@ func (l loader) tls() {
 	c.TLSLevel = "none"
 	c.Wrapper = l.bool(params.SmtpTlsWrappermode, params.LmtpTlsWrappermode)
 	c.LogTLS = !c.Dialect37 && l.bool(params.SmtpLogTlsFeatureStatus, params.LmtpLogTlsFeatureStatus)
+	c.NoteStartTLS = l.bool(params.SmtpTlsNoteStarttlsOffer, params.LmtpTlsNoteStarttlsOffer)
+	if l.bool(params.SmtpTlsrptEnable, params.LmtpTlsrptEnable) {
+		if c.LMTP {
+			c.Log.Warnf("TLSRPT support is not implemented for LMTP")
+		} else {
+			c.Log.Warnf("TLSRPT is selected, but TLSRPT is not compiled in")
+		}
+	}
 	c.RequireTLSEnable = m.Bool(params.RequiretlsEnable)
 	for _, item := range config.SplitBrace(l.str(params.SmtpRequiretlsPolicy, params.LmtpRequiretlsPolicy)) {
 		if !c.RequireTLSEnable {

@@ -71,6 +71,7 @@ type session struct {
 	odd        map[string]bool // classes of trouble for the postmaster
 	transcript []string
 	messageID  string // queue ID for log lines
+	debug      bool   // log the dialogue
 }
 
 var inBuffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
@@ -169,6 +170,9 @@ func (s *session) command(text ...string) {
 	if s.transcribes() {
 		s.record(" Out: " + string(s.out[at:]))
 	}
+	if s.debug {
+		s.log().Infof("> %s: %s", s.nameAddrPort, s.out[at:])
+	}
 	s.out = append(s.out, '\r', '\n')
 }
 
@@ -220,6 +224,11 @@ func (s *session) reply(timeout time.Duration, r *reply) error {
 	if s.transcribes() {
 		for line := range strings.SplitSeq(r.text, "\n") {
 			s.record(" In:  " + line)
+		}
+	}
+	if s.debug {
+		for line := range strings.SplitSeq(r.text, "\n") {
+			s.log().Infof("< %s: %s", s.nameAddrPort, line[:min(len(line), 100)])
 		}
 	}
 	return nil
