@@ -173,7 +173,11 @@ func (in *Instance) permitSubmission() error {
 	}
 	for _, name := range []string{"postdrop", "postqueue", "postlog"} {
 		path := filepath.Join(in.Bin, name)
-		if err := os.Chown(path, 0, group.GID); err != nil {
+		err := os.Chown(path, 0, group.GID)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		if err := os.Chmod(path, 0o755|fs.ModeSetgid); err != nil {
