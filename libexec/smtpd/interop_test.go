@@ -315,14 +315,22 @@ func TestSameLog(t *testing.T) {
 			in.talk(addr, dialogues[name])
 		}
 	}
+	in.compareLogs(9)
+}
+
+// compareLogs waits until both servers have logged the end of n sessions, and
+// compares their lines.
+func (in *instance) compareLogs(n int) {
+	t := in.t
+	t.Helper()
 	var want, got []string
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		want, got = in.log("real"), in.log("ours")
-		if ends(want) == 9 && ends(got) == 9 {
+		if ends(want) == n && ends(got) == n {
 			break
 		}
 	}
-	if ends(want) != 9 {
+	if ends(want) != n {
 		t.Fatalf("log of the real server:\n%s", strings.Join(want, "\n"))
 	}
 	for i := range max(len(want), len(got)) {
@@ -334,9 +342,87 @@ func TestSameLog(t *testing.T) {
 			b = got[i]
 		}
 		if a != b {
-			t.Fatalf("line %d:\nreal %s\nours %s", i, a, b)
+			t.Fatalf("line %d:\nreal %s\n%s\nours %s\n%s", i, a, strings.Join(want[i+1:min(i+4, len(want))], "\n"), b, strings.Join(got[i+1:min(i+4, len(got))], "\n"))
 		}
 	}
+}
+
+// accessResults are right-hand sides of an access table; the recipient u<N> has
+// the Nth.
+var accessResults = []string{"OK", "RELAY", "12345", "550", "DUNNO", "REJECT", "reject go away", "REJECT 5.7.9 x", "REJECT 4.1.8 x", "REJECT 5.7.1", "DEFER", "DEFER later", "421 4.3.2 no",
+	"450 wait", "550 5.1.1", "550 5.1.1 gone", "599 x", "600 x", "250 x", "DEFER_IF_PERMIT", "DEFER_IF_PERMIT 4.1.3 p", "DEFER_IF_REJECT", "DEFER_IF_REJECT r, r", "INFO text", "WARN text", "INFO", "HOLD", "HOLD why",
+	"FILTER", "FILTER smtp", "FILTER smtp:x", "REDIRECT", "REDIRECT a", "REDIRECT a@b", "BCC", "PREPEND", "PREPEND no", "PREPEND X-Y: z", "reject_unauth_destination", "permit", "permit, reject",
+	"reject, permit", "defer, permit", "warn_if_reject reject", "warn_if_reject, defer_if_permit", "defer_if_permit, reject", "defer_if_reject, reject", "strict", "looped", "nonsense", "inline:x", "check_client_access", "sleep x",
+	"reject_unlisted_recipient", "reject_non_fqdn_sender", "reject_unverified_recipient x", "DISCARD", "554 5.7.1 caf\u00e9", "REJECT   spaces   inside  ", "OK text", "5.7.1 x", "55 x", "5501 x", "DUNNO text", "check_client_access foo", "check_client_access foo, reject", "check_policy_service", "check_policy_service foo, reject", "reject_rbl_client", "check_sasl_access static", "warn_if_reject", "defer_if_permit"}
+
+func TestSameRules(t *testing.T) {
+	var table strings.Builder
+	for i, result := range accessResults {
+		fmt.Fprintf(&table, "u%d@example.test\t%s\n", i, result)
+	}
+	dir, err := os.MkdirTemp("/tmp", "smtpd-rules-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/access", []byte(table.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/client", []byte("198.51.100\tREJECT net\nspam.test\tREJECT name\n2001:db8\tREJECT v6\nunknown\tDUNNO\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	in := startInstance(t, "suffix_dialect = 3.7", "smtpd_restriction_classes = strict, looped", "strict = reject_unauth_pipelining, reject", "looped = looped2", "looped2 = reject",
+		"smtpd_recipient_restrictions = check_recipient_access texthash:"+dir+"/access",
+		"smtpd_client_restrictions = check_client_access texthash:"+dir+"/client, reject_unknown_reverse_client_hostname",
+		"smtpd_helo_restrictions = reject_invalid_helo_hostname, warn_if_reject reject_non_fqdn_helo_hostname, check_helo_access texthash:"+dir+"/client",
+		"smtpd_sender_restrictions = reject_non_fqdn_sender, check_sender_access texthash:"+dir+"/client",
+		"smtpd_data_restrictions = reject_multi_recipient_bounce", "smtpd_end_of_data_restrictions = check_sender_access inline:{{late.test=REJECT late}}",
+		"inet_protocols = all", "smtpd_authorized_xclient_hosts = 127.0.0.1", "smtpd_authorized_xforward_hosts = 127.0.0.1", "virtual_alias_domains = alias.test", "virtual_alias_maps = inline:{{v@alias.test=u}}",
+		"relay_domains = relay.test", "relay_recipient_maps = inline:{{k@relay.test=x}}", "smtpd_log_access_permit_actions = static:all")
+	// XCLIENT leaves a client that may not use it again.
+	named := []string{"XCLIENT NAME=host.test ADDR=203.0.113.9", "EHLO host.test"}
+	var scripts [][]string
+	for i := range accessResults {
+		scripts = append(scripts, script(named, []string{"MAIL FROM:<a@b.test>", fmt.Sprintf("RCPT TO:<u%d@example.test>", i), "BDAT 3 LAST\r\nx", "QUIT"}))
+	}
+	with := func(xclient, helo, from string, rcpts ...string) []string {
+		lines := []string{xclient, "EHLO " + helo, "MAIL FROM:" + from}
+		for _, rcpt := range rcpts {
+			lines = append(lines, "RCPT TO:"+rcpt)
+		}
+		return append(lines, "QUIT")
+	}
+	scripts = append(scripts,
+		with("XCLIENT NAME=x.spam.test ADDR=203.0.113.9", "h.test", "<a@b.test>", "<u@example.test>", "<postmaster>"),
+		with("XCLIENT NAME=[TEMPUNAVAIL] ADDR=198.51.100.7", "h.test", "<a@b.test>", "<u@example.test>"),
+		with("XCLIENT NAME=[UNAVAILABLE] REVERSE_NAME=r.test ADDR=IPv6:2001:db8::7", "h.test", "<a@b.test>", "<u@example.test>"),
+		with("XCLIENT NAME=[UNAVAILABLE] REVERSE_NAME=[TEMPUNAVAIL] ADDR=203.0.113.7", "h.test", "<a@b.test>", "<u@example.test>"),
+		with(named[0], "a..b", "<a@b.test>", "<u@example.test>"),
+		with(named[0], "h", "<a@b.test>", "<u@example.test>"),
+		with(named[0], "[1.2.3.4]", "<a@b>", "<u@example.test>"),
+		with(named[0], "[1.2.3]", "<a@b.test>", "<u@example.test>"),
+		with(named[0], "mail.spam.test", "<a@b.test>", "<u@example.test>"),
+		with(named[0], "h.test", "<a@sub.spam.test>", "<u@example.test>"),
+		with(named[0], "h.test", "<>", "<u@example.test>", "<w@example.test>"),
+		with(named[0], "h.test", "<a@b.test>", "<u@else.test>", "<v@alias.test>", "<w@alias.test>", "<k@relay.test>", "<l@relay.test>", "<k@sub.relay.test>"),
+		script(named, []string{"MAIL FROM:<a@b.test>", "RCPT TO:<u@example.test>", "XFORWARD NAME=x", "RSET", "XFORWARD NAME=c.test ADDR=IPv6:2001:db8::1 PORT=99 HELO=a+20b PROTO=SMTP IDENT=Q1 SOURCE=REMOTE",
+			"XFORWARD FOO=x", "XFORWARD NAME=a..b", "MAIL FROM:<a@b.test>", "RCPT TO:<u@example.test>", "BDAT 3 LAST\r\nx", "QUIT"}),
+		script([]string{"XCLIENT FOO=x", "XCLIENT NAME=a..b", "XCLIENT ADDR=1.2", "XCLIENT PROTO=X", "XCLIENT PORT=x", "XCLIENT NAME=", "XCLIENT NAME", "XCLIENT HELO=" + strings.Repeat("h", 300)},
+			[]string{"XCLIENT NAME=n.test ADDR=IPV6:::1 HELO=a+2gb LOGIN=joe PROTO=esmtp DESTADDR=192.0.2.9 DESTPORT=26", "MAIL FROM:<a@b.test>", "RCPT TO:<u@example.test>", "VRFY u@example.test", "VRFY u5@example.test", "QUIT"}),
+	)
+	for _, lines := range scripts {
+		want, got := in.talk(in.real, lines), in.talk(in.ours, lines)
+		for i := range max(len(want), len(got)) {
+			if i >= len(want) || i >= len(got) || want[i] != got[i] {
+				t.Errorf("%q:\nreal %q\nours %q", lines, want, got)
+				break
+			}
+		}
+	}
+	in.compareLogs(len(scripts))
 }
 
 func ends(lines []string) (n int) {

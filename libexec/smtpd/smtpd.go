@@ -46,7 +46,9 @@ func Main() {
 		Setup:   d.setup,
 		Ready:   d.ready,
 		Serve: func(ctx context.Context, p *service.Process, c *service.Conn) {
-			d.server.Serve(ctx, c.NetConn(), c.Pass, p.Stress())
+			// A process for one client is always full: that says nothing.
+			stress := p.SessionLimit != 1 && p.Stress()
+			d.server.Serve(ctx, c.NetConn(), c.Pass, stress)
 		},
 		Exit: func(*service.Process) { d.exit() },
 	})

@@ -180,7 +180,7 @@ func TestRecipientRules(t *testing.T) {
 		{rules: "check_recipient_access inline:{test=reject_unauth_pipelining}", edit: func(s *Session) { s.Pipelining = true }, want: "503 5.5.0 <user@example.test>: Recipient address rejected: Improper use of SMTP command pipelining"},
 		{rules: "check_recipient_access inline:{test=inline:x}", want: "451 4.3.5", log: "do not specify lookup tables inside SMTPD access maps"},
 		{rules: "check_recipient_access fail:x", want: "451 4.3.5 <user@example.test>: Recipient address rejected: Server configuration error"},
-		{rules: "check_recipient_access", want: "451 4.3.5", log: `restriction check_recipient_access: bad argument "": need maptype:mapname`},
+		{rules: "check_recipient_access", want: "451 4.3.5", log: `restriction check_recipient_access: bad argument "check_recipient_access": need maptype:mapname`},
 		{rules: "check_recipient_access inline:{test=HANGUP}", want: "HANGUP"},
 		{rules: "check_recipient_access inline:{{test=INFO hello}}", log: "NOQUEUE: info: RCPT from client.spam.test[192.0.2.2]: hello; from="},
 		{rules: "check_recipient_access inline:{test=HOLD}", log: "NOQUEUE: hold: RCPT from client.spam.test[192.0.2.2]: <user@example.test>: Recipient address triggers HOLD action; from=", check: func(s *Session) string {

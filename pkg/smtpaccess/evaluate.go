@@ -120,17 +120,18 @@ func (e *evaluation) one(r *restriction) verdict {
 // generic evaluates the restrictions that are about nothing in particular.
 func (e *evaluation) generic(r *restriction) (verdict, bool) {
 	rejected := func(id params.Int, dsn, text string) (verdict, bool) {
+		v := e.refuse(ClassPolicy, e.c.code(id), dsn, e.text(text))
 		if r.next != "" && !e.warn {
 			e.ignored(r)
 		}
-		return e.refuse(ClassPolicy, e.c.code(id), dsn, e.text(text)), true
+		return v, true
 	}
 	switch r.kind {
 	case "permit":
+		e.logPermit(r.kind, e.class, e.name, "")
 		if r.next != "" {
 			e.ignored(r)
 		}
-		e.logPermit(r.kind, e.class, e.name, "")
 		return permit, true
 	case "reject":
 		return rejected(params.RejectCode, "5.7.1", "Access denied")
@@ -173,7 +174,11 @@ func (e *evaluation) generic(r *restriction) (verdict, bool) {
 		return e.one(&implied), true
 	}
 	if takesTable(r.kind) && (r.table == nil) {
-		e.s.Log.Warnf("restriction %s: bad argument \"%s\": need maptype:mapname", r.word, r.arg)
+		arg := r.arg
+		if arg == "" {
+			arg = r.word
+		}
+		e.s.Log.Warnf("restriction %s: bad argument \"%s\": need maptype:mapname", r.word, arg)
 		return e.misconfigured(), true
 	}
 	return dunno, false

@@ -57,10 +57,11 @@ func (e *evaluation) apply(r result) verdict {
 	case "HOLD", "DISCARD", "FILTER", "REDIRECT", "BCC", "PREPEND":
 		return e.messageAction(r, upper, word, rest)
 	default:
-		if n := digits(word); n == len(word) && (n != 3 || rest == "" || word[0] != '4' && word[0] != '5') {
+		switch n := digits(word); {
+		case n == len(word) && rest == "":
 			e.logPermit(word, r.class, r.name, "from "+r.table)
 			return permit
-		} else if n == len(word) {
+		case n == 3 && len(word) == 3 && (word[0] == '4' || word[0] == '5'):
 			code := int(word[0]-'0')*100 + int(word[1]-'0')*10 + int(word[2]-'0')
 			return e.refuseResult(r, code, word[:1]+".7.1", rest, "Access denied")
 		}

@@ -27,6 +27,7 @@ type Settings struct {
 	hostname, mailName, banner string
 	service                    string // name in master.cf
 	stress                     string
+	protocols                  config.Protocols
 	cleanup, contentFilter     string // service name, default filter
 
 	softErrorLimit, hardErrorLimit, junkLimit int
@@ -158,6 +159,7 @@ func NewSettings(cfg *config.Main, service string, standalone bool, log smtpacce
 	if !strings.Contains(s.noticeSender, "@") {
 		s.noticeSender += "@" + s.hostname
 	}
+	s.protocols = cfg.Protocols()
 	s.stress, _ = cfg.Lookup("stress")
 	if s.dialect37 {
 		s.limits.ipv4Bits, s.limits.ipv6Bits = 32, 128

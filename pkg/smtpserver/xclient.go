@@ -55,6 +55,13 @@ func parseIP(text string) (netip.Addr, bool) {
 	return addr, true
 }
 
+// clientIP reads an address of an enabled family.
+func (s *session) clientIP(text string) (netip.Addr, bool) {
+	addr, ok := parseIP(text)
+	addr = addr.Unmap()
+	return addr, ok && s.set.protocols.Has(addr)
+}
+
 func validPort(text string) bool {
 	if text == "" || len(text) > 5 {
 		return false
@@ -96,33 +103,33 @@ func (s *session) xclientCommand(_ string, args []token) (bool, error) {
 		}
 		switch name {
 		case "NAME":
-			a.Name, a.NameStatus, ok = clientName(value)
+			ok = clientName(&a.Name, &a.NameStatus, value)
 			if ok && a.NameStatus == smtpaccess.NameOK {
 				a.ReverseName, a.ReverseStatus = a.Name, smtpaccess.NameOK
 			}
 		case "REVERSE_NAME":
-			a.ReverseName, a.ReverseStatus, ok = clientName(value)
+			ok = clientName(&a.ReverseName, &a.ReverseStatus, value)
 		case "ADDR":
 			if value == unavailable {
 				a.Address, a.IP = smtpaccess.Unknown, netip.Addr{}
 				break
 			}
-			if a.IP, ok = parseIP(value); ok {
-				a.IP = a.IP.Unmap()
-				a.Address = a.IP.String()
+			var addr netip.Addr
+			if addr, ok = s.clientIP(value); ok {
+				a.IP, a.Address = addr, addr.String()
 			}
 		case "PORT":
-			a.Port, ok = portValue(value)
+			ok = portValue(&a.Port, value)
 		case "DESTPORT":
-			a.ServerPort, ok = portValue(value)
+			ok = portValue(&a.ServerPort, value)
 		case "DESTADDR":
 			if value == unavailable {
 				a.ServerAddress = smtpaccess.Unknown
 				break
 			}
 			var addr netip.Addr
-			if addr, ok = parseIP(value); ok {
-				a.ServerAddress = addr.Unmap().String()
+			if addr, ok = s.clientIP(value); ok {
+				a.ServerAddress = addr.String()
 			}
 		case "HELO":
 			gotHelo = true
@@ -172,25 +179,31 @@ func (s *session) xclientCommand(_ string, args []token) (bool, error) {
 	return true, err
 }
 
-// clientName reads a host name that another system vouches for.
-func clientName(value string) (name string, status smtpaccess.NameStatus, ok bool) {
+// clientName sets a host name that another system vouches for. A malformed one
+// changes nothing.
+func clientName(name *string, status *smtpaccess.NameStatus, value string) (ok bool) {
 	switch {
 	case value == unavailable:
-		return smtpaccess.Unknown, smtpaccess.NamePermanent, true
+		*name, *status = smtpaccess.Unknown, smtpaccess.NamePermanent
 	case value == tempUnavailable:
-		return smtpaccess.Unknown, smtpaccess.NameTemporary, true
+		*name, *status = smtpaccess.Unknown, smtpaccess.NameTemporary
 	case dnsclient.ValidHostname(value):
-		return value, smtpaccess.NameOK, true
+		*name, *status = value, smtpaccess.NameOK
+	default:
+		return false
 	}
-	return smtpaccess.Unknown, smtpaccess.NamePermanent, false
+	return true
 }
 
-func portValue(value string) (port string, ok bool) {
-	if value == unavailable {
-		return smtpaccess.Unknown, true
+// portValue sets a port. A malformed one changes nothing.
+func portValue(port *string, value string) (ok bool) {
+	switch {
+	case value == unavailable:
+		*port = smtpaccess.Unknown
+	case validPort(value):
+		*port = value
+	default:
+		return false
 	}
-	if !validPort(value) {
-		return smtpaccess.Unknown, false
-	}
-	return value, true
+	return true
 }

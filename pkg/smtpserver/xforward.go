@@ -66,26 +66,24 @@ func (s *session) xforwardCommand(_ string, args []token) (bool, error) {
 		switch name {
 		case "NAME":
 			f.identity = true
-			f.name = smtpaccess.Unknown
-			if known {
-				if value = neutralize(value, heloSpecials); dnsclient.ValidHostname(value) {
-					f.name = value
-				} else {
-					ok = false
-				}
+			if value = neutralize(value, heloSpecials); !known {
+				f.name = smtpaccess.Unknown
+			} else if ok = dnsclient.ValidHostname(value); ok {
+				f.name = value
 			}
 		case "ADDR":
 			f.identity = true
-			f.address, f.ip = smtpaccess.Unknown, netip.Addr{}
-			if known {
-				if f.ip, ok = parseIP(neutralize(value, heloSpecials)); ok {
-					f.ip = f.ip.Unmap()
-					f.address = f.ip.String()
-				}
+			if !known {
+				f.address, f.ip = smtpaccess.Unknown, netip.Addr{}
+				break
+			}
+			var addr netip.Addr
+			if addr, ok = s.clientIP(neutralize(value, heloSpecials)); ok {
+				f.ip, f.address = addr, addr.String()
 			}
 		case "PORT":
 			f.identity = true
-			f.port, ok = portValue(value)
+			ok = portValue(&f.port, value)
 		case "HELO":
 			f.identity = true
 			f.helo = smtpaccess.Unknown
@@ -94,11 +92,10 @@ func (s *session) xforwardCommand(_ string, args []token) (bool, error) {
 			}
 		case "PROTO":
 			f.identity = true
-			f.protocol = smtpaccess.Unknown
-			if known {
-				if ok = len(value) <= maxForwardProtocol; ok {
-					f.protocol = neutralize(value, heloSpecials)
-				}
+			if !known {
+				f.protocol = smtpaccess.Unknown
+			} else if ok = len(value) <= maxForwardProtocol; ok {
+				f.protocol = neutralize(value, heloSpecials)
 			}
 		case "IDENT":
 			f.ident = ""
