@@ -1,0 +1,127 @@
+package anvil
+
+import (
+	"bufio"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"suffix/pkg/attr"
+)
+
+// peer is a server process talking to anvil.
+type peer struct {
+	t    *testing.T
+	c    net.Conn
+	in   *bufio.Reader
+	done chan struct{}
+}
+
+func connectTo(t *testing.T, clients *table) *peer {
+	t.Helper()
+	a, b := net.Pipe()
+	p := &peer{t, a, bufio.NewReader(a), make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		defer b.Close()
+		serve(clients, attr.NewConn(b, attr.Plain, "anvil socket", time.Minute))
+	}()
+	if got := p.reply(); got != "protocol=anvil_protocol\n\n" {
+		t.Fatalf("greeting %q", got)
+	}
+	return p
+}
+
+func (p *peer) close() {
+	p.c.Close()
+	<-p.done
+}
+
+func (p *peer) reply() string {
+	p.t.Helper()
+	var all strings.Builder
+	for {
+		line, err := p.in.ReadString('\n')
+		if err != nil {
+			p.t.Fatalf("after %q: %v", all.String(), err)
+		}
+		all.WriteString(line)
+		if line == "\n" {
+			return all.String()
+		}
+	}
+}
+
+func (p *peer) want(request, ident, want string) {
+	p.t.Helper()
+	if _, err := p.c.Write([]byte("request=" + request + "\nident=" + ident + "\n\n")); err != nil {
+		p.t.Fatal(err)
+	}
+	if got := p.reply(); got != strings.ReplaceAll(want, " ", "\n")+"\n\n" {
+		p.t.Errorf("%s %s: %q, want %q", request, ident, got, want)
+	}
+}
+
+func TestProtocol(t *testing.T) {
+	now := time.Unix(1795359600, 0)
+	clients := newTable(60*time.Second, func() time.Time { return now })
+	a, b := connectTo(t, clients), connectTo(t, clients)
+	a.want("connect", "smtp:192.0.2.1", "status=0 count=1 rate=1")
+	b.want("connect", "smtp:192.0.2.1", "status=0 count=2 rate=2")
+	a.want("message", "smtp:192.0.2.1", "status=0 rate=1")
+	b.want("message", "smtp:192.0.2.1", "status=0 rate=2")
+	a.want("recipient", "smtp:192.0.2.1", "status=0 rate=1")
+	a.want("auth", "smtp:192.0.2.1", "status=0 rate=1")
+	a.want("newtls_status", "smtp:192.0.2.1", "status=0 rate=0")
+	a.want("newtls", "smtp:192.0.2.1", "status=0 rate=1")
+	a.want("newtls_status", "smtp:192.0.2.1", "status=0 rate=1")
+	a.want("tlstr", "smtp:192.0.2.1", "status=0 rate=1")
+	a.want("lookup", "smtp:192.0.2.1", "status=0 count=2 rate=2 mail=2 rcpt=1 newtls=1 auth=1 auth=1")
+	a.want("lookup", "smtp:198.51.100.1", "status=0 count=0 rate=0 mail=0 rcpt=0 newtls=0 auth=0")
+	a.want("disconnect", "smtp:192.0.2.1", "status=0")
+	b.close()
+	c := connectTo(t, clients)
+	c.want("connect", "smtp:192.0.2.1", "status=0 count=1 rate=3")
+	now = now.Add(61 * time.Second)
+	c.want("message", "smtp:192.0.2.1", "status=0 rate=1")
+	c.want("nonsense", "smtp:192.0.2.1", "status=4294967295")
+	c.close()
+	a.close()
+}
+
+func TestUnknownClientIsRegistered(t *testing.T) {
+	clients := newTable(time.Minute, time.Now)
+	a := connectTo(t, clients)
+	a.want("message", "smtp:192.0.2.1", "status=0 rate=1")
+	a.want("lookup", "smtp:192.0.2.1", "status=0 count=1 rate=1 mail=1 rcpt=0 newtls=0 auth=0 auth=0")
+	a.close()
+	if v, _ := clients.lookup("smtp:192.0.2.1"); v.open != 0 {
+		t.Errorf("%d sessions are left", v.open)
+	}
+}
+
+func TestMalformedRequestCloses(t *testing.T) {
+	a := connectTo(t, newTable(time.Minute, time.Now))
+	if _, err := a.c.Write([]byte("ident=x\nrequest=connect\n\n")); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := a.in.ReadString('\n'); err == nil {
+		t.Errorf("answered %q", line)
+	}
+	a.close()
+}
+
+func TestForgotten(t *testing.T) {
+	clients := newTable(time.Nanosecond, time.Now)
+	clients.connect("smtp:192.0.2.1")
+	clients.disconnect("smtp:192.0.2.1")
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if _, known := clients.lookup("smtp:192.0.2.1"); !known {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the client is still known")
+		}
+	}
+}
