@@ -1,0 +1,72 @@
+package tlsmgr
+
+import (
+	"sync"
+	"time"
+)
+
+// Limits of what a cache may hold in memory: sessions come from the network.
+const (
+	maxSessions    = 50000
+	maxSessionSize = 16 << 10
+)
+
+// A sessionCache keeps serialised TLS sessions for a time.
+type sessionCache struct {
+	enabled bool
+	timeout time.Duration
+
+	mu       sync.Mutex
+	sessions map[string]session
+	swept    time.Time
+}
+
+type session struct {
+	data   []byte
+	stored time.Time
+}
+
+func newSessionCache(enabled bool, timeout time.Duration) *sessionCache {
+	return &sessionCache{enabled: enabled, timeout: max(timeout, 0), sessions: make(map[string]session), swept: time.Now()}
+}
+
+func (c *sessionCache) lookup(id string) ([]byte, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.sessions[id]
+	if ok && time.Since(s.stored) > c.timeout {
+		delete(c.sessions, id)
+		return nil, false
+	}
+	return s.data, ok
+}
+
+// update stores a session, unless the cache is full of younger ones.
+func (c *sessionCache) update(id string, data []byte) {
+	if len(data) > maxSessionSize {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if now.Sub(c.swept) > c.timeout {
+		for id, s := range c.sessions {
+			if now.Sub(s.stored) > c.timeout {
+				delete(c.sessions, id)
+			}
+		}
+		c.swept = now
+	}
+	if _, exists := c.sessions[id]; !exists && len(c.sessions) >= maxSessions {
+		return
+	}
+	c.sessions[id] = session{data, now}
+}
+
+func (c *sessionCache) delete(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.sessions[id]
+	delete(c.sessions, id)
+	return ok
+}
