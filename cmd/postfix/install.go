@@ -1,5 +1,7 @@
 package main
 
+//lint:file-ignore ST1005 The error texts are those that Postfix logs.
+
 import (
 	"errors"
 	"fmt"

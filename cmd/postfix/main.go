@@ -36,9 +36,7 @@ func main() {
 	unix.Umask(0o022)
 	openStandardStreams()
 	maillog.Init("postfix", maillog.WithStderr("postfix"))
-	if err := run(os.Args[1:]); err != nil {
-		maillog.Fatalf("%v", err)
-	}
+	maillog.Fatalf("%v", run(os.Args[1:]))
 }
 
 // openStandardStreams makes sure that no file gets the number of one.
@@ -52,6 +50,7 @@ func openStandardStreams() {
 	}
 }
 
+// run does not return unless it fails.
 func run(args []string) error {
 	usage := errors.New("usage: postfix [-c config_dir] [-Dv] command")
 	if os.Getuid() != os.Geteuid() {

@@ -5,6 +5,8 @@
 // stale_lock_time, fork_attempts, fork_delay and import_environment.
 package main
 
+//lint:file-ignore ST1005 The error texts are those that Postfix prints.
+
 import (
 	"errors"
 	"fmt"

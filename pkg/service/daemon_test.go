@@ -84,8 +84,7 @@ func talk(ctx context.Context, p *Process, c *Conn) {
 		}
 		switch line = strings.TrimSpace(line); line {
 		case "panic":
-			var none map[string]int
-			none["x"] = 1
+			panic("oops")
 		case "quit":
 			return
 		case "pass":
@@ -224,9 +223,6 @@ func (r *rig) ends(p *process) int {
 	}
 	return -1
 }
-
-// alive says whether a process goes on.
-func (p *process) alive() bool { return len(p.done) == 0 }
 
 // report reads one status report.
 func (r *rig) report() Report {

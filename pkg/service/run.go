@@ -27,11 +27,10 @@ import (
 // serves. It does not return.
 func Run(d Daemon) {
 	program := filepath.Base(os.Args[0])
-	if err := run(&d, program, os.Args[1:]); err != nil {
-		maillog.Fatalf("%v", err)
-	}
+	maillog.Fatalf("%v", run(&d, program, os.Args[1:]))
 }
 
+// run does not return unless it fails.
 func run(d *Daemon, program string, args []string) error {
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)
 	maillog.Init(program)
@@ -51,7 +50,12 @@ func run(d *Daemon, program string, args []string) error {
 		if p.Transport, err = checkTransport(d, o.transport); err != nil {
 			return err
 		}
-		p.master = &channel{fd: statusFD, generation: p.generation}
+		p.master = &channel{fd: statusFD, pid: os.Getpid(), generation: p.generation}
+		if d.Kind == Event && !p.ours {
+			if err := p.front(); err != nil {
+				return err
+			}
+		}
 		if lockFile, err = p.openLock(d); err != nil {
 			return err
 		}
@@ -213,7 +217,8 @@ func (p *Process) enter(d *Daemon) error {
 		return err
 	}
 	// The time zone file may be out of reach in a chroot jail.
-	time.Now().Local().Zone()
+	zone, _ := time.Now().Zone()
+	maillog.Debugf("time zone: %s", zone)
 	if err := p.dropPrivileges(queue); err != nil {
 		return err
 	}

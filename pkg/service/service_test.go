@@ -147,7 +147,7 @@ func TestSessions(t *testing.T) {
 		t.Errorf("exit status %d", status)
 	}
 	// The one at the door is for the next process.
-	p = r.start([]string{EnvSessionLimit + "=3"}, "-t", "unix")
+	r.start([]string{EnvSessionLimit + "=3"}, "-t", "unix")
 	if got := late.ask("hello"); got != "hello" {
 		t.Errorf("%q", got)
 	}
@@ -223,7 +223,7 @@ func TestPanic(t *testing.T) {
 		c := r.dial()
 		c.Write([]byte("panic\n"))
 		c.gone()
-		r.logged("]: panic: client (local): assignment to entry in nil map: daemon_test.go:")
+		r.logged("]: panic: client (local): oops: daemon_test.go:")
 		if i < 3 {
 			if got := other.ask("still"); got != "still" {
 				t.Errorf("%q", got)
@@ -274,6 +274,35 @@ func TestEvent(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	c.Close()
+	if status := r.ends(p); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+// Under a foreign master, which makes a new process only when the old one has
+// ended, it ends at once, while its sessions go on.
+func TestEventClassic(t *testing.T) {
+	r := newRig(t, "event")
+	p := r.start(nil, "-t", "unix", "-l")
+	c := r.dial()
+	c.ask("x")
+	r.status.Close()
+	r.peer.Close()
+	if status := r.ends(p); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	r.noted("drained", "yes\n")
+	if got := c.ask("still"); got != "still" {
+		t.Errorf("%q", got)
+	}
+	c.Close()
+	r.noted("exits", "exit\n")
+	r.newStatus()
+	p = r.start(nil, "-t", "unix", "-l", "-m", "1")
+	c = r.dial()
+	c.ask("x")
+	c.Close()
+	r.expect(p, Taken, Available)
 	if status := r.ends(p); status != 0 {
 		t.Errorf("exit status %d", status)
 	}

@@ -74,6 +74,7 @@ const (
 // channel is the status channel to master.
 type channel struct {
 	fd         int
+	pid        int // under which master knows the process
 	generation uint32
 
 	mu   sync.Mutex
@@ -102,7 +103,7 @@ func (c *channel) report(state State) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	message := Report{PID: int32(os.Getpid()), Generation: c.generation, State: state}.Append(c.buf[:0])
+	message := Report{PID: int32(c.pid), Generation: c.generation, State: state}.Append(c.buf[:0])
 	for {
 		_, err := unix.Write(c.fd, message)
 		if err == unix.EINTR {
