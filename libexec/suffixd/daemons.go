@@ -1,6 +1,7 @@
 package main
 
 import (
+	"suffix/libexec/anvil"
 	"suffix/libexec/bounce"
 	"suffix/libexec/cleanup"
 	"suffix/libexec/discard"
@@ -10,15 +11,19 @@ import (
 	"suffix/libexec/master"
 	"suffix/libexec/pickup"
 	"suffix/libexec/postlogd"
+	"suffix/libexec/qmgr"
+	"suffix/libexec/scache"
 	"suffix/libexec/showq"
 	"suffix/libexec/smtp"
 	"suffix/libexec/smtpd"
+	"suffix/libexec/tlsmgr"
 	"suffix/libexec/trivialrewrite"
 	"suffix/libexec/virtual"
 )
 
 // daemons is the table of programs, by the name in daemon_directory.
 var daemons = map[string]func(){
+	"anvil":           anvil.Main,
 	"bounce":          bounce.Main,
 	"cleanup":         cleanup.Main,
 	"discard":         discard.Main,
@@ -27,11 +32,15 @@ var daemons = map[string]func(){
 	"lmtp":            smtp.Main,
 	"local":           local.Main,
 	"master":          master.Main,
+	"nqmgr":           qmgr.Main,
 	"pickup":          pickup.Main,
 	"postlogd":        postlogd.Main,
+	"qmgr":            qmgr.Main,
+	"scache":          scache.Main,
 	"showq":           showq.Main,
 	"smtp":            smtp.Main,
 	"smtpd":           smtpd.Main,
+	"tlsmgr":          tlsmgr.Main,
 	"trivial-rewrite": trivialrewrite.Main,
 	"virtual":         virtual.Main,
 }
