@@ -61,6 +61,7 @@ func run() error {
 		return err
 	}
 	ready := takeReadyPipe()
+	closeInherited()
 	if o.wait && ready == nil {
 		return startAndWait()
 	}
@@ -250,6 +251,25 @@ func takeReadyPipe() *os.File {
 	}
 	unix.CloseOnExec(fd)
 	return os.NewFile(uintptr(fd), "ready pipe")
+}
+
+// closeInherited closes what the caller left open, such as the pipe of a shell
+// that waits for its end. Descriptors of this program's own have the
+// close-on-exec flag.
+func closeInherited() {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd < 3 {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(fd)
+		}
+	}
 }
 
 func startAndWait() error {

@@ -154,9 +154,13 @@ func (standardAddr) String() string  { return "stdio" }
 // standalone returns the connection on standard input and output. Where both
 // are the same socket, as under inetd, it is that socket.
 func standalone() net.Conn {
-	if c, err := net.FileConn(os.Stdin); err == nil {
-		maillog.Debugf("standard input is a socket")
-		return c
+	// Only a socket is tried: on other files the attempt would leave the
+	// non-blocking mode behind, which others may share.
+	if info, err := os.Stdin.Stat(); err == nil && info.Mode()&os.ModeSocket != 0 {
+		if c, err := net.FileConn(os.Stdin); err == nil {
+			maillog.Debugf("standard input is a socket")
+			return c
+		}
 	}
 	return standardStreams{os.Stdin, os.Stdout}
 }
