@@ -168,7 +168,12 @@ func (in *instance) talk(addr string, lines []string) []string {
 		got := reply()
 		replies = append(replies, got)
 		if strings.HasSuffix(got, "EOF") {
-			break
+			return replies
+		}
+	}
+	// A server closes the connection when it has logged the end of the session.
+	if err := conn.(*net.TCPConn).CloseWrite(); err == nil {
+		for !strings.HasSuffix(reply(), "EOF") {
 		}
 	}
 	return replies
@@ -423,6 +428,23 @@ func TestSameRules(t *testing.T) {
 		}
 	}
 	in.compareLogs(len(scripts))
+}
+
+// Old defaults that compatibility_level keeps are told in the log.
+func TestSameCompatibilityMessages(t *testing.T) {
+	lines := []string{"EHLO x", "MAIL FROM:<ä@b.test>", "RCPT TO:<u@example.test>", "RCPT TO:<ü@example.test>", "RCPT TO:<k@sub.example.test>", "RCPT TO:<n@sub.example.test>",
+		"RCPT TO:<r@example.test>", "RCPT TO:<u@else.test>", "VRFY ö@sub.example.test", "QUIT"}
+	for _, config := range []string{
+		"compatibility_level = 0\nsmtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination\nrelay_recipient_maps = inline:{{k@sub.example.test=x}}",
+		"compatibility_level = 0\nsmtpd_recipient_restrictions = check_recipient_access inline:{{r@example.test=REJECT}} reject_non_fqdn_sender, defer_if_permit",
+		"compatibility_level = 2\nsmtpd_recipient_restrictions = check_recipient_access inline:{{r@example.test=REJECT}}",
+	} {
+		in := startInstance(t, "suffix_dialect = 3.7", config)
+		for _, addr := range []string{in.real, in.ours} {
+			in.talk(addr, lines)
+		}
+		in.compareLogs(1)
+	}
 }
 
 func ends(lines []string) (n int) {

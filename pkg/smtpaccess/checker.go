@@ -91,6 +91,7 @@ type Checker struct {
 	pollCount                                         int
 	pollDelay                                         time.Duration
 	warnMXBackup                                      sync.Once
+	compat                                            compatibility
 }
 
 // New reads the rules from main.cf and opens the tables that they name. The
@@ -147,6 +148,7 @@ func New(cfg *config.Main, services Services) (*Checker, error) {
 		}
 		c.tempfail[id] = action
 	}
+	c.compat = readCompatibility(cfg)
 	var err error
 	if c.ownAddresses, err = cfg.OwnAddresses(); err != nil {
 		return nil, err
@@ -235,6 +237,7 @@ func (c *Checker) compileLists() error {
 	} {
 		c.lists[i] = c.compile(c.cfg.String(id), true)
 	}
+	c.compat.relay = c.compile("permit_mynetworks, permit_sasl_authenticated, permit_auth_destination", true)
 	return c.checkRelayControl()
 }
 

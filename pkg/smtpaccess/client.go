@@ -25,6 +25,9 @@ func (e *evaluation) clientRule(r *restriction) (verdict, bool) {
 		if err != nil {
 			return e.deferIfReject(ClassData, 451, "4.3.0", "<"+s.LogName+">: Temporary lookup failure"), true
 		}
+		if match {
+			e.noteNetworks()
+		}
 		return permitIf(match)
 	case "permit_sasl_authenticated":
 		return permitIf(s.Login != "" && !strings.EqualFold(s.Method, "anonymous"))

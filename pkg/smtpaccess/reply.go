@@ -64,7 +64,7 @@ func (e *evaluation) replyText(code int, dsn, text string) string {
 		e.s.Log.Warnf("DSN detail code configuration error: %s", reply)
 		return "450 4.7.1 Service unavailable"
 	}
-	reply = printable(cutText(reply, maxReply))
+	reply = printable(cutText(reply, maxReply), e.c.smtputf8)
 	if e.c.softBounce && reply[0] == '5' {
 		reply = "4" + reply[1:]
 	}
@@ -82,22 +82,22 @@ func cutText(text string, n int) string {
 	return text[:n]
 }
 
-// printable makes a space of each byte that is neither printable ASCII nor part
-// of a valid longer character.
-func printable(text string) string {
+// printable makes a space of each byte that is neither printable ASCII nor, with
+// utf8, part of a valid longer character.
+func printable(text string, utf8 bool) string {
 	for i := 0; i < len(text); i++ {
 		if text[i] < ' ' || text[i] > '~' {
-			return printableSlow(text)
+			return printableSlow(text, utf8)
 		}
 	}
 	return text
 }
 
-func printableSlow(text string) string {
+func printableSlow(text string, multibyte bool) string {
 	var b strings.Builder
 	for i := 0; i < len(text); {
 		r, n := utf8.DecodeRuneInString(text[i:])
-		if n == 1 && (r < ' ' || r > '~') || r == utf8.RuneError {
+		if n == 1 && (r < ' ' || r > '~') || n > 1 && !multibyte || r == utf8.RuneError {
 			b.WriteByte(' ')
 			i++
 			continue

@@ -44,5 +44,6 @@ func (e *evaluation) authorized(route rewriteclient.Reply) bool {
 	case routed(route) && !e.c.allowUntrustedRouting:
 		return false
 	}
+	e.noteRelayDomain(route, "domain", "")
 	return route.Flags&(rewriteclient.ClassFinal|rewriteclient.ClassRelay) != 0
 }

@@ -43,7 +43,13 @@ func (c *Checker) Recipient(ctx context.Context, s *Session) Reply {
 	}
 	for _, which := range order {
 		if e.run(which, s.Tx.Recipient, classRecipient, "check_recipient_access") == reject {
+			if which == stageRecipient {
+				e.noteRelayLast()
+			}
 			return e.reply
+		}
+		if which == stageRelay {
+			e.noteEmptyRelay()
 		}
 		if e.deferred() {
 			break

@@ -63,9 +63,14 @@ func (e *evaluation) unlisted(addr, name, class string) verdict {
 		return dunno
 	}
 	if users.Empty() {
+		e.noteRelayDomain(route, "address", name)
 		return dunno
 	}
-	if found, v, ok := e.inMaps(users, route.Recipient, name); !ok || found {
+	found, v, ok := e.inMaps(users, route.Recipient, name)
+	if found {
+		e.noteRelayDomain(route, "address", name)
+	}
+	if !ok || found {
 		return v
 	}
 	text := "User unknown"

@@ -156,7 +156,31 @@ type testServer struct {
 	log      *testLog
 	dir      string
 	addr     string
-	sessions sync.WaitGroup
+	sessions activity
+}
+
+// An activity counts what goes on, so that others can wait for its end.
+type activity struct {
+	mu   sync.Mutex
+	idle *sync.Cond
+	n    int
+}
+
+func (a *activity) add(n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.n += n; a.n == 0 {
+		a.idle.Broadcast()
+	}
+}
+
+// Wait returns when nothing goes on.
+func (a *activity) Wait() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for a.n > 0 {
+		a.idle.Wait()
+	}
 }
 
 // newTestServer starts a server with the given main.cf lines after defaults
@@ -183,6 +207,7 @@ func newTestServer(t testing.TB, lines ...string) *testServer {
 	}
 	rewriteclient.InProcess = engine
 	ts := &testServer{t: t, cleanup: &fakeCleanup{}, log: log, dir: dir}
+	ts.sessions.idle = sync.NewCond(&ts.sessions.mu)
 	client := rewriteclient.NewWith(nil)
 	settings, err := NewSettings(cfg, "smtp", false, log)
 	if err != nil {
@@ -208,10 +233,12 @@ func newTestServer(t testing.TB, lines ...string) *testServer {
 			if err != nil {
 				return
 			}
-			ts.sessions.Go(func() {
+			ts.sessions.add(1)
+			go func() {
+				defer ts.sessions.add(-1)
 				defer conn.Close()
 				ts.server.Serve(ctx, conn, nil, false)
-			})
+			}()
 		}
 	}()
 	t.Cleanup(func() {

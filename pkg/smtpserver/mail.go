@@ -107,7 +107,16 @@ func (s *session) beginMail(args []token) (bool, error) {
 	if s.set.strictUTF8 && !tx.access.SMTPUTF8 && !isASCII(tx.access.Sender) {
 		return s.fail(smtpaccess.ClassProtocol, "553 5.6.7 Must declare SMTPUTF8 to send unicode address")
 	}
+	s.noteNonASCII("sender", tx.access.Sender)
 	return s.checkSpace()
+}
+
+// noteNonASCII tells about an address that a higher compatibility_level would
+// not accept (spec smtpd-access §16).
+func (s *session) noteNonASCII(what, addr string) {
+	if s.set.oldUTF8 && !isASCII(addr) {
+		s.logf("using backwards-compatible default setting smtputf8_enable=no to accept non-ASCII %s address \"%s\" from %s", what, addr, s.access.LogName)
+	}
 }
 
 // mailParameter applies one ESMTP parameter of MAIL.

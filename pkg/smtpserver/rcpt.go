@@ -54,6 +54,7 @@ func (s *session) rcpt(_ string, args []token) (bool, error) {
 	if s.set.strictUTF8 && !tx.access.SMTPUTF8 && !isASCII(rcpt) {
 		return s.fail(smtpaccess.ClassProtocol, "553 5.6.7 Must declare SMTPUTF8 to send unicode address")
 	}
+	s.noteNonASCII("recipient", rcpt)
 	if reply := s.checkRecipient(rcpt); reply.Refused() {
 		return s.refused(reply)
 	}

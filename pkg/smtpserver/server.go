@@ -81,5 +81,6 @@ func (srv *Server) Serve(ctx context.Context, conn net.Conn, pass map[string]str
 	}
 	s := newSession(ctx, srv, variant, conn)
 	defer s.cleanup()
+	defer s.sayPanic()
 	s.run(pass)
 }

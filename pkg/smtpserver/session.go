@@ -145,6 +145,17 @@ func (s *session) end(err error) {
 	s.logf("disconnect from %s%s", s.access.LogName, s.statistics())
 }
 
+// sayPanic tells the client that the session ends because of a bug. The panic
+// goes on to the frame of the daemon, which logs it.
+func (s *session) sayPanic() {
+	if bug := recover(); bug != nil {
+		s.out = append(s.out[:0], "421 4.3.0 "+s.set.hostname+" Server local error\r\n"...)
+		// The client may be gone; the panic matters more.
+		_ = s.flush()
+		panic(bug)
+	}
+}
+
 // cleanup releases what a session holds, however it ended. It may be called
 // after end, and after a panic.
 func (s *session) cleanup() {

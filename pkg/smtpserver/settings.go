@@ -40,7 +40,7 @@ type Settings struct {
 
 	delayReject, delayOpen, heloRequired bool
 	disableVRFY, strictEnvelope          bool
-	smtputf8, strictUTF8                 bool
+	smtputf8, strictUTF8, oldUTF8        bool
 	softBounce, peernameLookup           bool
 	portLogging, forbidPipelining        bool
 	hideClient, authHeader               bool
@@ -122,6 +122,7 @@ func NewSettings(cfg *config.Main, service string, standalone bool, log smtpacce
 		strictEnvelope:   cfg.Bool(params.StrictRfc821Envelopes),
 		smtputf8:         cfg.Bool(params.Smtputf8Enable),
 		strictUTF8:       cfg.Bool(params.StrictSmtputf8),
+		oldUTF8:          cfg.CompatLevelBelow("1") && !cfg.Explicit(params.Of(params.Smtputf8Enable).Name),
 		softBounce:       cfg.Bool(params.SoftBounce),
 		peernameLookup:   cfg.Bool(params.SmtpdPeernameLookup),
 		portLogging:      cfg.Bool(params.SmtpdClientPortLogging),
