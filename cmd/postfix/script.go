@@ -210,7 +210,8 @@ func (s *script) program(path string, args ...string) error {
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
-		return fmt.Errorf("%s: %w", path, safefile.Cause(err))
+		maillog.Errorf("%s: %v", path, safefile.Cause(err))
+		return errFailed
 	}
 	return err
 }
