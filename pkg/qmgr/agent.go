@@ -71,8 +71,7 @@ func (a *agent) converse() {
 // more clients waiting than its socket can hold.
 const connectPause = 50 * time.Millisecond
 
-// connect reaches an agent that is ready for a request. What goes wrong is
-// logged; the error says whether that was a timeout.
+// connect reaches an agent that is ready for a request.
 func (a *agent) connect() (*attr.Conn, error) {
 	timeout := a.m.settings.daemonTimeout
 	var conn *attr.Conn
@@ -87,7 +86,6 @@ func (a *agent) connect() (*attr.Conn, error) {
 		}
 	}
 	if err != nil {
-		a.m.log.Warnf("connect to transport private/%s: %s", a.t.name, syserr.Text(err))
 		return nil, err
 	}
 	if err = conn.R.Protocol(deliver.Protocol); err == nil {
@@ -95,7 +93,6 @@ func (a *agent) connect() (*attr.Conn, error) {
 	}
 	if err != nil {
 		conn.Close()
-		a.logBroken(err)
 		return nil, err
 	}
 	return conn, nil
@@ -110,8 +107,14 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// logBroken tells how an agent failed to speak its protocol.
+// logBroken tells how an agent could not be reached, or failed to speak its
+// protocol.
 func (a *agent) logBroken(err error) {
+	var unreachable *ipc.ConnectError
+	if errors.As(err, &unreachable) {
+		a.m.log.Warnf("connect to transport private/%s: %s", a.t.name, syserr.Text(err))
+		return
+	}
 	if errors.Is(err, attr.ErrEOF) {
 		a.m.log.Warnf("private/%s socket: premature disconnect", a.t.name)
 		return
@@ -139,7 +142,10 @@ func (a *agent) answered(err error) {
 		a.m.fail("timeout connecting to transport: %s", a.t.name)
 	case err != nil:
 		a.t.locked = false
-		a.t.throttle(errNoTransport)
+		if a.t.dead == nil {
+			a.logBroken(err)
+			a.t.throttle(errNoTransport)
+		}
 	case a.t.transportDelay > 0:
 		a.m.after(a.t.transportDelay, a.assign)
 	default:

@@ -218,7 +218,7 @@ func (m *Manager) readMore(msg *message, limit int) ([]resolved, error) {
 		return nil, m.saveCorrupt(msg.id)
 	}
 	defer f.Close()
-	rcpts, err := m.readEnvelope(msg, f, limit)
+	rcpts, err := m.readEnvelope(msg, f, f.Name(), limit)
 	if err == errCorrupt {
 		return nil, m.saveCorrupt(msg.id)
 	} else if err != nil {

@@ -3,7 +3,6 @@ package qmgr
 import (
 	"errors"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -48,13 +47,13 @@ type envelopeReader struct {
 	oldClient  client
 }
 
-// readEnvelope reads at most limit recipients from an open queue file. The
-// error is errCorrupt, or a system error. It runs outside the owner and touches
+// readEnvelope reads at most limit recipients from a queue file with the given
+// path. The error is errCorrupt, or a system error. It runs outside the owner and touches
 // only those fields of msg that tell about the file.
-func (m *Manager) readEnvelope(msg *message, f *os.File, limit int) ([]dsn.Recipient, error) {
+func (m *Manager) readEnvelope(msg *message, f io.ReaderAt, path string, limit int) ([]dsn.Recipient, error) {
 	r := readers.Get().(*record.FileReader)
 	defer readers.Put(r)
-	r.Reset(f, f.Name())
+	r.Reset(f, path)
 	e := &envelopeReader{m: m, msg: msg, r: r, limit: limit, first: msg.nextOffset == 0}
 	if !e.first {
 		r.SeekTo(msg.nextOffset)

@@ -110,7 +110,7 @@ func (m *Manager) enter(msg *message, from string, limit int) ([]resolved, error
 		m.log.Infof("%s: skipped, still being delivered", msg.id)
 		return nil, m.backToIncoming(msg.id)
 	}
-	rcpts, err := m.readEnvelope(msg, f, limit)
+	rcpts, err := m.readEnvelope(msg, f, f.Name(), limit)
 	if errors.Is(err, errCorrupt) {
 		return nil, m.saveCorrupt(msg.id)
 	} else if err != nil {
