@@ -82,24 +82,28 @@ func (l *logger) append(_ *service.Process, packets [][]byte) {
 // headWords is the number of words in front of the tag: month, day, time, host.
 const headWords = 4
 
-// forward takes the head off a record and logs the rest under the sender's tag.
+// forward logs a record under its sender's tag.
 func forward(packet []byte) {
+	tag, text := split(packet)
+	maillog.Raw(tag, text)
+}
+
+// split takes the head off a record, and the tag. A record that has no such
+// form is all text.
+func split(packet []byte) (tag, text string) {
 	rest := packet
 	for range headWords {
 		rest = bytes.TrimLeft(rest, " ")
 		i := bytes.IndexByte(rest, ' ')
 		if i < 0 {
-			maillog.Raw("", string(packet))
-			return
+			return "", string(packet)
 		}
 		rest = rest[i:]
 	}
 	rest = bytes.TrimLeft(rest, " ")
 	i := bytes.IndexAny(rest, ": ")
-	if i < 0 {
-		maillog.Raw("", string(packet))
-		return
+	if i <= 0 {
+		return "", string(packet)
 	}
-	tag, text := rest[:i], bytes.TrimLeft(rest[i:], ": ")
-	maillog.Raw(string(tag), string(text))
+	return string(rest[:i]), string(bytes.TrimLeft(rest[i:], ": "))
 }

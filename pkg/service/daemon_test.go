@@ -111,6 +111,8 @@ type rig struct {
 	flow   [2]*os.File
 	log    *net.UnixConn
 	kind   string
+
+	stdin, stdout *os.File // of the daemons, nil for /dev/null
 }
 
 func newRig(t *testing.T, kind string) *rig {
@@ -194,6 +196,9 @@ func (r *rig) start(env []string, args ...string) *process {
 	cmd.Env = append([]string{"TEST_DAEMON=" + r.kind, "MAIL_CONFIG=" + r.in.Config(), "GENERATION=17",
 		"POSTLOG_SERVICE=" + r.in.Queue() + "/public/postlog", "POSTLOG_HOSTNAME=h"}, env...)
 	cmd.ExtraFiles = []*os.File{r.flow[0], r.flow[1], r.peer, r.listen}
+	if r.stdin != nil {
+		cmd.Stdin, cmd.Stdout = r.stdin, r.stdout
+	}
 	if err := cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bufio"
 	"net"
 	"os"
 	"path/filepath"
@@ -343,6 +344,36 @@ func TestPass(t *testing.T) {
 	c.r.Reset(outside)
 	if got := c.ask("pass"); got != "192.0.2.1 25" {
 		t.Errorf("%q", got)
+	}
+}
+
+// Stand-alone, the client is at standard input and output, and may be slow.
+func TestStandalone(t *testing.T) {
+	r := newRig(t, "single")
+	theirIn, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, theirOut, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.stdin, r.stdout = theirIn, theirOut
+	p := r.start(nil, "-S")
+	theirIn.Close()
+	theirOut.Close()
+	answers := bufio.NewReader(out)
+	for range 2 {
+		if _, err := in.WriteString("hello\n"); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := answers.ReadString('\n'); err != nil || !strings.HasSuffix(line, " hello\n") {
+			t.Fatalf("%q %v", line, err)
+		}
+	}
+	in.Close()
+	if status := r.ends(p); status != 0 {
+		t.Errorf("exit status %d", status)
 	}
 }
 
