@@ -47,21 +47,19 @@ type Server struct {
 
 // settings are the parameters that notices depend on.
 type settings struct {
-	hostname, mailName   string
-	doubleBounce         string // full address of the postmaster notices' sender
-	classes              map[string]bool
-	bounceRecipient      string
-	doubleRecipient      string
-	delayRecipient       string
-	sizeLimit            int
-	lifetime             time.Duration
-	threaded, smtputf8   bool
-	tlsRequired          bool
-	requireTLS, redact   bool
-	verpFilter           string
-	maxUnsent            time.Duration
-	dialect37            bool
-	originalRecipientLog bool
+	hostname, mailName string
+	doubleBounce       string // full address of the postmaster notices' sender
+	classes            map[string]bool
+	bounceRecipient    string
+	doubleRecipient    string
+	delayRecipient     string
+	sizeLimit          int
+	lifetime           time.Duration
+	threaded, smtputf8 bool
+	tlsRequired        bool
+	requireTLS, redact bool
+	verpFilter         string
+	dialect37          bool
 }
 
 // New reads the parameters of bounce(8) for the named service.
