@@ -27,7 +27,7 @@ const maxRemembered = 10000
 const maxLine = 1000
 
 // logName is the name of a destination's log: letters and digits in lower case,
-// an underscore for each other byte. ok is false for a name that cannot be one.
+// an underscore for each other byte. ok is false for a text that is no destination.
 func logName(site string) (name string, ok bool) {
 	ascii := dnsclient.ToASCII(site)
 	b := []byte(ascii)
@@ -36,11 +36,11 @@ func logName(site string) (name string, ok bool) {
 		case c >= 'A' && c <= 'Z':
 			b[i] = c + 'a' - 'A'
 		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
-		case c >= 0x80:
-			maillog.Warnf("midna_domain_to_ascii_create: Problem translating domain \"%s\" to ASCII form", maillog.Printable(site))
-			return "", false
-		default:
+		case strings.IndexByte(".-_[]:", c) >= 0:
 			b[i] = '_'
+		default:
+			maillog.Warnf("midna_domain_to_ascii_create: Problem translating domain \"%s\" to ASCII form: malformed ASCII label(s)", maillog.Printable(site))
+			return "", false
 		}
 	}
 	return string(b), queue.ValidID(string(b))
