@@ -60,6 +60,9 @@ func Configure(c Settings) error {
 	if c.Tag != "" {
 		s.tag = Printable(c.Tag)
 	}
+	if s.stderr == old.tag {
+		s.stderr = s.tag
+	}
 	if s.stderr != "" && c.StderrName != "" {
 		s.stderr = c.StderrName
 	}

@@ -92,6 +92,10 @@ type Option func(*setup)
 // "NAME: warning: text".
 func WithStderr(name string) Option { return func(s *setup) { s.stderr = name } }
 
+// WithStderrTag is WithStderr with the tag of the record as the name, as
+// daemons do with option -V.
+func WithStderrTag() Option { return func(s *setup) { s.stderr = s.tag } }
+
 // StderrOnly sends records to the standard error stream and nowhere else.
 func StderrOnly(name string) Option {
 	return func(s *setup) { s.stderr, s.quiet = name, true }

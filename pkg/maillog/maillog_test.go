@@ -164,6 +164,31 @@ func TestStderr(t *testing.T) {
 	}
 }
 
+// A daemon's copies carry its tag, before and after main.cf is read.
+func TestStderrTag(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved := os.Stderr
+	os.Stderr = w
+	defer func() { os.Stderr = saved }()
+	t.Setenv("POSTLOG_SERVICE", "")
+	t.Setenv("MAIL_LOGTAG", "pf2")
+	Init("flush", WithStderrTag())
+	defer current.Store(nil)
+	Warnf("one")
+	if err := Configure(Settings{Program: "flush", SyslogName: "pf3", Facility: "mail"}); err != nil {
+		t.Fatal(err)
+	}
+	Warnf("two")
+	w.Close()
+	got, err := io.ReadAll(r)
+	if err != nil || string(got) != "pf2/flush: warning: one\npf3/flush: warning: two\n" {
+		t.Errorf("%q %v", got, err)
+	}
+}
+
 // A record costs no memory beyond its arguments.
 func TestAllocations(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")

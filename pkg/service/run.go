@@ -98,7 +98,7 @@ func newProcess(d *Daemon, program string, o *options) (*Process, error) {
 		return nil, fmt.Errorf("do not run this command by hand")
 	}
 	if o.stderr {
-		maillog.Init(program, maillog.WithStderr(program))
+		maillog.Init(program, maillog.WithStderrTag())
 	}
 	cfg, err := config.Load(config.Options{
 		Overrides: o.overrides, Program: program, Service: p.Service,
