@@ -117,7 +117,8 @@ func (m *message) show(queueName, id string, info queue.Info) error {
 // read goes through the envelope of the file. The error is that of the
 // connection; a bad file ends early.
 func (m *message) read() error {
-	original, contentEnd := "", int64(0)
+	original := ""
+	var content, contentEnd int64
 	for {
 		typ, data, err := m.reader.Next()
 		if err != nil {
@@ -132,9 +133,9 @@ func (m *message) read() error {
 				m.arrival = sec
 			}
 		case record.Size:
-			contentEnd = m.readSize(data)
+			content, contentEnd = m.readSize(data)
 		case record.Content:
-			if contentEnd > m.reader.NextOffset() {
+			if content == m.reader.NextOffset() {
 				m.reader.SeekTo(contentEnd)
 			}
 		case record.Sender:
@@ -171,30 +172,30 @@ func (m *message) read() error {
 	}
 }
 
-// readSize takes the size to show and returns the offset of the end of the
-// content, 0 where it is not known.
-func (m *message) readSize(data []byte) int64 {
+// readSize takes the size to show and returns the offsets of the content and
+// its end; 0 where they are not known.
+func (m *message) readSize(data []byte) (content, end int64) {
 	if m.queueName == queue.Maildrop && !m.dialect37 {
-		return 0
+		return 0, 0
 	}
 	for _, c := range data {
 		if (c < '0' || c > '9') && c != ' ' {
 			maillog.Warnf("%s: malformed size record: %s -- using file size instead", m.id, maillog.Printable(string(data)))
-			return 0
+			return 0, 0
 		}
 	}
 	sizes, fields, err := record.ParseSizes(data)
 	if err != nil {
 		maillog.Warnf("%s: malformed size record: %s -- using file size instead", m.id, maillog.Printable(string(data)))
-		return 0
+		return 0, 0
 	}
 	if sizes.Segment > 0 {
 		m.size = sizes.Segment
 	}
 	if fields < 3 || sizes.Offset <= 0 || sizes.Segment <= 0 {
-		return 0
+		return 0, 0
 	}
-	return sizes.Offset + sizes.Segment
+	return sizes.Offset, sizes.Offset + sizes.Segment
 }
 
 // begin writes what is known about the message, and the recipients that the
