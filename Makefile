@@ -5,6 +5,11 @@
 #   make run        a private instance on 127.0.0.1:2525, until interrupted
 #   make demo       the same, and stop after one message each way
 #   make install    install below $(DESTDIR); every directory can be overridden
+#   make lint       formatting and static checks
+#   make race       unit tests with the race detector; needs a C compiler
+#   make interop    as root on Debian: against the real Postfix and its peers
+#   make bench      as root on Debian: the same load on Postfix and on Suffix
+#   make crash      kills processes under load and looks for lost mail
 
 GO      = go
 GOFLAGS = -trimpath -ldflags "-s -w"
@@ -27,7 +32,7 @@ PORT              = 2525
 
 export CGO_ENABLED = 0
 
-.PHONY: all build test run demo install clean
+.PHONY: all build test run demo install lint race interop bench crash clean
 
 all: build
 
@@ -57,6 +62,26 @@ install: build
 	manpage_directory='$(manpage_directory)' html_directory='$(html_directory)' \
 	mail_owner='$(mail_owner)' setgid_group='$(setgid_group)' \
 	sh conf/install.sh
+
+lint:
+	@unformatted=`gofmt -l cmd libexec pkg test`; if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags interop ./...
+	@checker=`command -v staticcheck || echo $$($(GO) env GOPATH)/bin/staticcheck`; \
+	if [ -x "$$checker" ]; then echo "$$checker ./..."; "$$checker" ./...; else echo "staticcheck is not installed: skipped"; fi
+
+race:
+	CGO_ENABLED=1 $(GO) test -race ./pkg/... ./libexec/...
+
+interop: build
+	if [ -x test/interop/prepare.sh ]; then test/interop/prepare.sh; fi
+	$(GO) test -count=1 -p 1 -tags interop ./test/interop/... ./libexec/...
+
+bench: build
+	$(GO) run ./test/bench
+
+crash: build
+	$(GO) run ./test/crash
 
 clean:
 	rm -rf $(BIN)
