@@ -24,11 +24,7 @@ const (
 // armWakeup starts the wakeup timer of a service, with a call at once; that of
 // a service with ? starts with its first process.
 func (m *Master) armWakeup(s *service) {
-	if s.entry.Wakeup <= 0 || s.entry.WakeupIfUsed && s.total == 0 {
-		return
-	}
-	if s.entry.WakeupIfUsed {
-		// The condition is armed again by a reload.
+	if s.entry.Wakeup <= 0 || s.entry.WakeupIfUsed {
 		return
 	}
 	m.debugf("master_wakeup_init: service %s time %d", s.entry.Name, s.entry.Wakeup)
