@@ -100,7 +100,7 @@ func (m *mail) envelope(t record.Type, data []byte) {
 		m.hasTime = true
 	case record.Sender:
 		if !m.hasTime {
-			m.out.Put(record.Time, strconv.FormatInt(m.mtime.Unix(), 10)+" "+strconv.Itoa(m.mtime.Nanosecond()/1000))
+			m.out.Put(record.Time, strconv.FormatInt(m.mtime.Unix(), 10))
 			m.hasTime = true
 		}
 		if !m.hasSender {
