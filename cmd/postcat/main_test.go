@@ -22,6 +22,11 @@ func setup(t *testing.T, lines ...string) (configDir, queueDir string) {
 	if err := os.WriteFile(filepath.Join(configDir, "main.cf"), []byte(text), 0600); err != nil {
 		t.Fatal(err)
 	}
+	// A file that was just edited would be read again and again for a while.
+	old := time.Unix(1e9, 0)
+	if err := os.Chtimes(filepath.Join(configDir, "main.cf"), old, old); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv(config.EnvDir, configDir)
 	zone := time.Local
 	time.Local = time.UTC

@@ -115,7 +115,7 @@ func run(args []string) error {
 	if r.what == 'p' || r.what == 'j' {
 		action = submit.List
 	}
-	if err := authorize(cfg, action); err != nil {
+	if err := authorize(cfg, action, os.Getuid()); err != nil {
 		return err
 	}
 	switch r.what {
@@ -132,8 +132,7 @@ func run(args []string) error {
 }
 
 // authorize checks that the user may do this. Root and mail_owner may do all.
-func authorize(cfg *config.Main, action submit.Action) error {
-	uid := os.Getuid()
+func authorize(cfg *config.Main, action submit.Action, uid int) error {
 	if uid == 0 {
 		return nil
 	}
