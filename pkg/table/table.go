@@ -115,6 +115,9 @@ type Options struct {
 	Config Config      // nil: compiled-in defaults
 	Perm   os.FileMode // permissions of a new file, 0: 0644
 
+	// Existing: with ReadWrite, a missing table is an error.
+	Existing bool
+
 	// Command: the caller is a command that asks Err after Open and ends with
 	// that text; nothing is logged at open.
 	Command bool

@@ -3,6 +3,7 @@
 package all
 
 import (
+	_ "suffix/pkg/proxymapclient"
 	_ "suffix/pkg/table/bdb"
 	_ "suffix/pkg/table/cidr"
 	_ "suffix/pkg/table/pcre"

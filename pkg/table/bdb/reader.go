@@ -21,6 +21,7 @@ type reader struct {
 	path  string
 	btree bool
 	lock  bool
+	quiet bool // errors are returned, not logged too
 	uid   int
 	f     *os.File
 	fd    int
@@ -48,7 +49,7 @@ func openReader(typ, name string, o table.Options) (table.Table, error) {
 	if err != nil {
 		return nil, openError(path, err)
 	}
-	r := &reader{name: typ + ":" + path, path: path, btree: typ == "btree", lock: o.Flags&table.Lock != 0,
+	r := &reader{name: typ + ":" + path, path: path, btree: typ == "btree", lock: o.Flags&table.Lock != 0, quiet: o.Command,
 		f: f, fd: int(f.Fd()), null: nullsOf(o.Flags)}
 	if err := r.acquire(); err != nil {
 		f.Close()
@@ -183,7 +184,9 @@ func (r *reader) access(f func(im *image) error) error {
 	if err == errCorrupt {
 		reason = "Invalid argument"
 	}
-	maillog.Errorf("error reading %s: %s", r.path, reason)
+	if !r.quiet {
+		maillog.Errorf("error reading %s: %s", r.path, reason)
+	}
 	return &table.Error{Err: fmt.Errorf("error reading %s: %s", r.path, reason)}
 }
 

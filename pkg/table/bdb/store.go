@@ -28,6 +28,8 @@ type store struct {
 	bulk  bool // the old content does not matter
 	hold  bool // the lock is kept
 	perm  os.FileMode
+	must  bool // the file must exist
+	quiet bool // errors are returned, not logged too
 
 	mu      sync.Mutex
 	f       *os.File // the current file, by which we lock
@@ -47,7 +49,7 @@ func stateOf(st *unix.Stat_t) state { return state{st.Dev, st.Ino, stampOf(st)} 
 
 func openStore(typ, name string, o table.Options) (table.Table, error) {
 	s := &store{name: typ + ":" + name + suffix, path: name + suffix, btree: typ == "btree", flags: o.Flags,
-		perm: o.Perm, null: nullsOf(o.Flags)}
+		perm: o.Perm, must: o.Existing, quiet: o.Command, null: nullsOf(o.Flags)}
 	if s.perm == 0 {
 		s.perm = 0o644
 	}
@@ -147,7 +149,7 @@ func (s *store) openFile() error {
 		s.real = real
 	}
 	f, err := os.OpenFile(s.path, os.O_RDWR, 0)
-	if err == nil || !os.IsNotExist(err) {
+	if err == nil || !os.IsNotExist(err) || s.must {
 		s.f = f
 		return err
 	}
@@ -348,7 +350,9 @@ func (s *store) operate(verb string, f func() error) error {
 		}
 	}
 	if err != nil {
-		maillog.Errorf("error %s %s: %s", verb, s.path, syserr.Text(err))
+		if !s.quiet {
+			maillog.Errorf("error %s %s: %s", verb, s.path, syserr.Text(err))
+		}
 		return &table.Error{Err: fmt.Errorf("error %s %s: %s", verb, s.path, syserr.Text(err))}
 	}
 	return nil
@@ -397,10 +401,16 @@ func (s *store) Update(key, value string) error {
 	})
 }
 
-// Put stores an entry as it stands, without NULs, and replaces an old one. The
-// extra records that postalias(1) writes are of this kind.
-func (s *store) Put(key, value string) error {
+// Put stores an entry and replaces an old one. A raw one is stored as it
+// stands, without NULs. The extra records of postalias(1) are written by this.
+func (s *store) Put(key, value string, raw bool) error {
 	return s.operate("writing", func() error {
+		if s.null == nullBoth {
+			s.null = null1
+		}
+		if s.null == null1 && !raw {
+			key, value = key+"\x00", value+"\x00"
+		}
 		s.entries[key] = value
 		s.dirty = true
 		return nil

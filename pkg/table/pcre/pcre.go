@@ -81,11 +81,10 @@ func (t *pcreTable) add(src *rules.Source, line int, text string, o table.Option
 		return
 	}
 	if rest, ok := rules.CutWord(text, "endif"); ok {
-		if rest != "" {
-			src.Warn(line, "ignoring extra text after ENDIF")
-		}
 		if !t.program.EndIf() {
 			src.Warn(line, "ignoring ENDIF without matching IF")
+		} else if rest != "" {
+			src.Warn(line, "ignoring extra text after ENDIF")
 		}
 		return
 	}

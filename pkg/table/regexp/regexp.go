@@ -63,11 +63,10 @@ func (t *regexpTable) add(src *rules.Source, line int, text string, o table.Opti
 		return
 	}
 	if rest, ok := rules.CutWord(text, "endif"); ok {
-		if rest != "" {
-			src.Warn(line, "ignoring extra text after ENDIF")
-		}
 		if !t.program.EndIf() {
 			src.Warn(line, "ignoring ENDIF without matching IF")
+		} else if rest != "" {
+			src.Warn(line, "ignoring extra text after ENDIF")
 		}
 		return
 	}

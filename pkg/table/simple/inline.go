@@ -39,6 +39,9 @@ func openInline(typ, name string, o table.Options) (table.Table, error) {
 		if err != nil {
 			return nil, bad(err.Error())
 		}
+		if key == "" && !o.Dialect37() {
+			return nil, bad("no key found; expected format: key = value")
+		}
 		if o.Flags&table.FileValues != 0 {
 			if value, err = table.FileValue(value); err != nil {
 				return nil, bad(err.Error())
@@ -81,9 +84,6 @@ scan:
 	}
 	if !strings.HasPrefix(rest, "=") {
 		return "", "", fmt.Errorf("missing '=' after attribute name")
-	}
-	if i == 0 {
-		return "", "", fmt.Errorf("no key found; expected format: key = value")
 	}
 	return item[:i], table.TrimSpace(rest[1:]), nil
 }

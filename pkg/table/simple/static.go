@@ -16,9 +16,6 @@ type static struct {
 }
 
 func openStatic(typ, name string, o table.Options) (table.Table, error) {
-	if err := readOnly(typ, name, o); err != nil {
-		return nil, err
-	}
 	value := name
 	if strings.HasPrefix(name, "{") {
 		inner, err := table.Unbrace(name)
