@@ -77,6 +77,9 @@ func (k *sink) send(s *setup, record []byte) {
 		s.file.write(record)
 		return
 	}
+	if appendRecord(record) {
+		return
+	}
 	k.mu.RLock()
 	fd := k.fd
 	ok := fd >= 0 && k.write(fd, record)

@@ -129,6 +129,7 @@ func newProcess(d *Daemon, program string, o *options) (*Process, error) {
 			return nil, fmt.Errorf("bad %s: %s", EnvSessionLimit, text)
 		}
 		p.ours, p.slots, p.SessionLimit = true, n, n
+		p.openLogFile(d)
 	}
 	if d.Kind == Multi || d.Kind == Event {
 		p.SessionLimit = 0
@@ -336,4 +337,17 @@ func (p *Process) serveStandalone(d *Daemon) {
 		maillog.Fatalf("%v", strings.TrimSpace(err.Error()))
 	}
 	p.exit(d)
+}
+
+// openLogFile spares postlogd the records of this process, where the log is a
+// file: this process may open it now, before it loses its rights, and hears
+// from our master before the file is moved away.
+func (p *Process) openLogFile(d *Daemon) {
+	path := p.Config.String(params.MaillogFile)
+	if path == "" || strings.HasPrefix(path, "/dev/") || d.Kind == Datagram {
+		return
+	}
+	if err := maillog.AppendTo(path, p.Config.String(params.MaillogFilePermissions)); err != nil {
+		maillog.Debugf("records go to postlogd: %v", err)
+	}
 }

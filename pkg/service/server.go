@@ -296,6 +296,7 @@ func (s *server) drain(retire bool) {
 		return
 	}
 	s.closing = true
+	maillog.StopAppending()
 	busy := s.busy
 	close(s.draining)
 	for _, l := range s.listeners {
