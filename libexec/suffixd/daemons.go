@@ -11,6 +11,7 @@ import (
 	"suffix/libexec/master"
 	"suffix/libexec/pickup"
 	"suffix/libexec/postlogd"
+	"suffix/libexec/proxymap"
 	"suffix/libexec/qmgr"
 	"suffix/libexec/scache"
 	"suffix/libexec/showq"
@@ -18,6 +19,7 @@ import (
 	"suffix/libexec/smtpd"
 	"suffix/libexec/tlsmgr"
 	"suffix/libexec/trivialrewrite"
+	"suffix/libexec/verify"
 	"suffix/libexec/virtual"
 )
 
@@ -35,6 +37,7 @@ var daemons = map[string]func(){
 	"nqmgr":           qmgr.Main,
 	"pickup":          pickup.Main,
 	"postlogd":        postlogd.Main,
+	"proxymap":        proxymap.Main,
 	"qmgr":            qmgr.Main,
 	"scache":          scache.Main,
 	"showq":           showq.Main,
@@ -42,5 +45,6 @@ var daemons = map[string]func(){
 	"smtpd":           smtpd.Main,
 	"tlsmgr":          tlsmgr.Main,
 	"trivial-rewrite": trivialrewrite.Main,
+	"verify":          verify.Main,
 	"virtual":         virtual.Main,
 }
