@@ -180,7 +180,7 @@ func (d *delivery) sent(s *session, r *recipient, answer *reply) {
 	}
 	d.rec.Sent(rcpt, d.attempt(s.nameAddrPort), dsn.DSN{
 		Status: answer.status, Action: action, Reason: answer.oneLine(),
-		DiagType: "smtp", DiagText: answer.text, MTAType: "dns", MTAName: s.host,
+		DiagType: "smtp", DiagText: answer.oneLine(), MTAType: "dns", MTAName: s.host,
 	})
 }
 

@@ -67,7 +67,7 @@ func (s *session) streamFailure(err error) *failure {
 func (s *session) replyDSN(r *reply, reason string) dsn.DSN {
 	d := dsn.DSN{
 		Status: r.status, Reason: reason,
-		DiagType: "smtp", DiagText: r.text,
+		DiagType: "smtp", DiagText: r.oneLine(),
 		MTAType: "dns", MTAName: s.host,
 	}
 	if class := dsn.Class(d.Status); class != '4' && class != '5' {
