@@ -100,7 +100,7 @@ func TestSameAnswers(t *testing.T) {
 			}
 			defer engine.Close()
 			random := rand.New(rand.NewSource(1))
-			rounds := 8000
+			rounds := 3000
 			if strings.Contains(settings, "nosuch") {
 				rounds = 100
 			}

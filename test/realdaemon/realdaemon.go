@@ -39,15 +39,18 @@ func Start(t *testing.T, program, configDir, queueDir, class, name string, args 
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Close must end the read that waits for reports.
+	if err := syscall.SetNonblock(pair[0], true); err != nil {
+		t.Fatal(err)
+	}
 	ours, theirs := os.NewFile(uintptr(pair[0]), "status"), os.NewFile(uintptr(pair[1]), "status")
-	for _, f := range []*os.File{flowRead, flowWrite, file} {
-		if err := syscall.SetNonblock(int(f.Fd()), true); err != nil {
-			t.Fatal(err)
-		}
+	// The child's end of the pipe blocks, so there must be enough tokens.
+	if _, err := flowWrite.Write(make([]byte, 4096)); err != nil {
+		t.Fatal(err)
 	}
 	cmd := exec.Command(program, append([]string{"-n", name, "-t", "unix"}, args...)...)
 	cmd.Dir = queueDir
