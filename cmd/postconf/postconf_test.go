@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"suffix/pkg/table"
-	_ "suffix/pkg/table/all"
+	_ "suffix/pkg/alltables"
 )
 
 func init() { fatalPause = 0 }

@@ -8,7 +8,7 @@ package main
 import (
 	"os"
 
-	_ "suffix/pkg/table/all"
+	_ "suffix/pkg/alltables"
 	"suffix/pkg/table/maptool"
 )
 

@@ -20,7 +20,7 @@ import (
 	"suffix/pkg/record"
 	"suffix/pkg/service"
 
-	_ "suffix/pkg/table/all" // the table types of main.cf
+	_ "suffix/pkg/alltables" // the table types of main.cf
 )
 
 // Main runs the daemon.

@@ -23,7 +23,7 @@ import (
 	"suffix/pkg/queue"
 	"suffix/pkg/service"
 
-	_ "suffix/pkg/table/all"
+	_ "suffix/pkg/alltables"
 )
 
 // Main runs the daemon.

@@ -21,7 +21,7 @@ import (
 	"suffix/pkg/localdelivery"
 	"suffix/pkg/outcome"
 	"suffix/pkg/service"
-	_ "suffix/pkg/table/all"
+	_ "suffix/pkg/alltables"
 )
 
 // Main runs the daemon.

@@ -17,7 +17,7 @@ import (
 	"suffix/pkg/params"
 	"suffix/pkg/service"
 
-	_ "suffix/pkg/table/all" // the table types of main.cf, where cleanup runs in this process
+	_ "suffix/pkg/alltables" // the table types of main.cf, where cleanup runs in this process
 )
 
 // Main runs the daemon.

@@ -34,13 +34,31 @@ func reply(w *attr.Writer, r request, status client.Status, flags table.Flags, m
 	}
 }
 
+// known says whether a kind of request exists.
+func known(kind string) bool {
+	switch kind {
+	case client.Open, client.Lookup, client.Update, client.Delete, client.Sequence:
+		return true
+	}
+	return false
+}
+
+// blanks is what a reply has besides status and flags where it has no result.
+func blanks(kind string) []string {
+	switch kind {
+	case client.Lookup:
+		return []string{"value", ""}
+	case client.Sequence:
+		return []string{"key", "", "value", ""}
+	}
+	return nil
+}
+
 // answer writes the reply to a request.
 func (s *session) answer(w *attr.Writer, r request) {
-	blank := map[string][]string{client.Lookup: {"value", ""}, client.Sequence: {"key", "", "value", ""}}[r.kind]
+	blank := blanks(r.kind)
 	change := r.kind == client.Update || r.kind == client.Delete
-	switch r.kind {
-	case client.Open, client.Lookup, client.Update, client.Delete, client.Sequence:
-	default:
+	if !known(r.kind) {
 		maillog.Warnf("unrecognized request: \"%s\", ignored", r.kind)
 		w.Int("status", int(client.Bad))
 		return
@@ -56,7 +74,7 @@ func (s *session) answer(w *attr.Writer, r request) {
 		return
 	}
 	flags := table.Flags(r.flags|r.instance)&^(table.FixedKeys|table.PatternKeys) |
-		h.Flags()&(table.FixedKeys|table.PatternKeys|table.MultiWriter|table.Surrogate)
+		h.Flags()&(table.FixedKeys|table.PatternKeys|table.Try0Null|table.Try1Null|table.MultiWriter|table.Surrogate)
 	switch r.kind {
 	case client.Open:
 		reply(w, r, client.OK, flags)

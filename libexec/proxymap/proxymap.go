@@ -23,7 +23,7 @@ import (
 	"suffix/pkg/service"
 	"suffix/pkg/table"
 
-	_ "suffix/pkg/table/all"
+	_ "suffix/pkg/alltables"
 )
 
 // Main runs the daemon.
@@ -133,7 +133,8 @@ func (s *server) serve(ctx context.Context, c *attr.Conn) {
 			if !errors.As(err, &missing) && !errors.As(err, &unexpected) {
 				return
 			}
-			if c.W.Int("status", int(client.Bad)).End() != nil {
+			reply(c.W, r, client.Bad, 0, blanks(kind)...)
+			if c.W.End() != nil {
 				return
 			}
 			continue
@@ -149,11 +150,7 @@ func (s *server) serve(ctx context.Context, c *attr.Conn) {
 // follows the table.
 func read(in *attr.Reader, kind string) (r request, err error) {
 	r.kind = kind
-	known := false
-	for _, k := range []string{client.Open, client.Lookup, client.Update, client.Delete, client.Sequence} {
-		known = known || k == kind
-	}
-	if !known {
+	if !known(kind) {
 		for {
 			if _, _, more, err := in.Next(); err != nil || !more {
 				return r, err

@@ -25,7 +25,7 @@ import (
 	"suffix/pkg/rewriteclient"
 	"suffix/pkg/service"
 
-	_ "suffix/pkg/table/all"
+	_ "suffix/pkg/alltables"
 )
 
 // Main runs the daemon.

@@ -21,7 +21,7 @@ import (
 	"suffix/pkg/service"
 	"suffix/pkg/smtpclient"
 
-	_ "suffix/pkg/table/all" // tables that main.cf may name
+	_ "suffix/pkg/alltables" // tables that main.cf may name
 )
 
 // Main runs the daemon. Which protocol it speaks depends on the name under

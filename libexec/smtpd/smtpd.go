@@ -34,7 +34,7 @@ import (
 	"suffix/pkg/table"
 	"suffix/pkg/verifyclient"
 
-	_ "suffix/pkg/table/all" // the table types of main.cf
+	_ "suffix/pkg/alltables" // the table types of main.cf
 )
 
 // Main runs the daemon.

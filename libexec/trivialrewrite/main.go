@@ -19,7 +19,7 @@ import (
 	"suffix/pkg/rewrite"
 	"suffix/pkg/service"
 
-	_ "suffix/pkg/table/all"
+	_ "suffix/pkg/alltables"
 )
 
 // checkInterval is how often tables are looked at while clients stay.

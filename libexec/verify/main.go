@@ -14,7 +14,7 @@ import (
 	"suffix/pkg/service"
 	"suffix/pkg/verify"
 
-	_ "suffix/pkg/table/all"
+	_ "suffix/pkg/alltables"
 )
 
 // Main runs the daemon.

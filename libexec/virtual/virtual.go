@@ -16,7 +16,7 @@ import (
 	"suffix/pkg/deliver"
 	"suffix/pkg/outcome"
 	"suffix/pkg/service"
-	_ "suffix/pkg/table/all"
+	_ "suffix/pkg/alltables"
 )
 
 // Main runs the daemon.

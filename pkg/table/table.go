@@ -3,7 +3,7 @@
 //
 // The package itself knows no type. Each driver lives in a package of its own
 // and registers its types; a program that reads tables named in main.cf imports
-// suffix/pkg/table/all for its side effects.
+// suffix/pkg/alltables for its side effects.
 //
 // All tables are safe for use by several goroutines.
 package table

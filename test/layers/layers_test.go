@@ -20,19 +20,19 @@ var layers = []struct {
 	packages []string
 }{
 	{"no mail in it", []string{
-		"account", "attr", "dnsclient", "getopt", "macro", "maillog", "safefile", "syserr",
+		"account", "attr", "cleanenv", "dnsclient", "getopt", "macro", "maillog", "safefile", "syserr",
 	}},
 	{"mail vocabulary", []string{
 		"address", "bouncelog", "config", "datawriter", "dsn", "header", "localdomain", "logconf", "maps",
 		"mastercf", "matchlist", "mime", "params", "queue", "record", "table",
 	}},
 	{"services and their clients", []string{
-		"anvilclient", "bounceclient", "cleanupclient", "deliver", "flushclient", "ipc", "outcome",
-		"proxymapclient", "rewriteclient", "scacheclient", "service", "tlsmgrclient", "verifyclient",
+		"alltables", "anvilclient", "bounceclient", "cleanupclient", "deliver", "flushclient", "ipc", "outcome",
+		"proxymapclient", "rewriteclient", "service", "showqclient", "submit", "verifyclient",
 	}},
 	{"engines", []string{
 		"bounce", "cleanup", "localdelivery", "mailbox", "master", "qmgr", "rewrite", "smtpaccess",
-		"smtpclient", "smtpserver",
+		"smtpclient", "smtpserver", "verify",
 	}},
 }
 
