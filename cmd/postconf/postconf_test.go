@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"suffix/pkg/table"
 	_ "suffix/pkg/alltables"
+	"suffix/pkg/table"
 )
 
 func init() { fatalPause = 0 }

@@ -17,11 +17,11 @@ package local
 import (
 	"context"
 
+	_ "suffix/pkg/alltables"
 	"suffix/pkg/deliver"
 	"suffix/pkg/localdelivery"
 	"suffix/pkg/outcome"
 	"suffix/pkg/service"
-	_ "suffix/pkg/alltables"
 )
 
 // Main runs the daemon.

@@ -13,10 +13,10 @@ package virtual
 import (
 	"context"
 
+	_ "suffix/pkg/alltables"
 	"suffix/pkg/deliver"
 	"suffix/pkg/outcome"
 	"suffix/pkg/service"
-	_ "suffix/pkg/alltables"
 )
 
 // Main runs the daemon.

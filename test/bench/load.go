@@ -237,7 +237,7 @@ func commands(s *suite, _ options, res *results) error {
 		args []string
 	}{
 		{"postconf", []string{"-h", "myhostname"}}, {"postqueue", []string{"-p"}}, {"postlog", []string{"-t", "bench", "text"}},
-		{"postmap", []string{"-q", "key", "static:value"}}, {"postkick", []string{"public", "qmgr", "I"}},
+		{"postmap", []string{"-q", "key", "static:value"}},
 	} {
 		ms, err := time1(c.name, "", c.args...)
 		if err != nil {

@@ -1,0 +1,12 @@
+// Package alltables makes every table type known. A program that opens tables named
+// in main.cf imports it for that effect.
+package alltables
+
+import (
+	_ "suffix/pkg/proxymapclient"
+	_ "suffix/pkg/table/bdb"
+	_ "suffix/pkg/table/cidr"
+	_ "suffix/pkg/table/pcre"
+	_ "suffix/pkg/table/regexp"
+	_ "suffix/pkg/table/simple"
+)
