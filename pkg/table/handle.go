@@ -49,6 +49,9 @@ func (h *Handle) Flags() Flags {
 	if h.reason != nil {
 		return h.flags | PatternKeys | Surrogate
 	}
+	if f, ok := h.driver.(Flagged); ok {
+		return h.flags&^(Try0Null|Try1Null) | f.Flags()
+	}
 	return h.flags
 }
 

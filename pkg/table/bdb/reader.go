@@ -68,6 +68,13 @@ func (r *reader) Name() string                 { return r.name }
 func (r *reader) Fixed() bool                  { return true }
 func (r *reader) Owner() (uid int, known bool) { return r.uid, true }
 
+// Flags tells clients of proxymap how keys are stored.
+func (r *reader) Flags() table.Flags {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return table.FixedKeys | table.Flags(r.null)
+}
+
 // Changed compares the file's time and looks whether it still has a name.
 func (r *reader) Changed() bool {
 	var st unix.Stat_t
