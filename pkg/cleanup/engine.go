@@ -73,7 +73,8 @@ func New(cfg *config.Main, log *maillog.Logger) (*Engine, error) {
 	}
 	e.tree.Info = log.Infof
 	address := table.Options{Flags: table.Reader, Config: cfg}
-	checks := table.Options{Flags: table.Lock | table.UTF8Request, Config: cfg}
+	// Text of messages is in any encoding, and is checked whatever it is.
+	checks := table.Options{Flags: table.Lock, Config: cfg}
 	for _, m := range []struct {
 		to    **maps.Maps
 		param params.String

@@ -329,7 +329,7 @@ func TestChecks(t *testing.T) {
 	table := filepath.Join(t.TempDir(), "checks")
 	rules := "/^Subject: (reject.*)/ REJECT no $1\n/^Subject: later/ REJECT 4.7.1 later\n/^Subject: hold/ HOLD\n/^Subject: gone/ DISCARD\n" +
 		"/^Subject: replace/ REPLACE X-New: yes\n/^Subject: pre/ PREPEND X-Pre: yes\n/^Subject: drop/ IGNORE\n/^Subject: filter/ FILTER smtp:x\n" +
-		"/^Subject: redirect/ REDIRECT a@b\n/^Subject: bcc/ BCC c@d\n/^line/ STRIP\n/^text/ REPLACE other\n"
+		"/^Subject: redirect/ REDIRECT a@b\n/^Subject: bcc/ BCC c@d\n/^line/ STRIP\n/^text/ REPLACE other\n/not this/ REJECT bad words\n"
 	if err := os.WriteFile(table, []byte(rules), 0600); err != nil {
 		t.Fatal(err)
 	}
@@ -344,6 +344,8 @@ func TestChecks(t *testing.T) {
 		has, hasNot   string
 	}{
 		{"reject me", "x", cleanupclient.Cont, "5.7.1 no reject me", "", ""},
+		{"in Latin-1 \xe9, not this", "x", cleanupclient.Cont, "5.7.1 bad words", "", ""},
+		{"x", "in Latin-1 \xe9, not this", cleanupclient.Cont, "5.7.1 bad words", "", ""},
 		{"later", "x", cleanupclient.Defer, "4.7.1 later", "", ""},
 		{"hold", "x", 0, "", "(hold)", ""},
 		{"gone", "x", 0, "", "", ""},
