@@ -8,6 +8,7 @@ import (
 	"suffix/pkg/dsn"
 	"suffix/pkg/outcome"
 	"suffix/pkg/record"
+	"suffix/pkg/syserr"
 )
 
 // entered takes a message that was read for the first time into the tables.
@@ -212,13 +213,13 @@ func (m *Manager) refill(msg *message) {
 
 // readMore reads and resolves the next batch. It runs outside the owner.
 func (m *Manager) readMore(msg *message, limit int) ([]resolved, error) {
-	f, err := m.activeFile(msg.id)
+	f, err := m.openActive(msg.id)
 	if err != nil {
-		m.log.Warnf("open active %s: %s", msg.id, err)
+		m.log.Warnf("open active %s: %s", msg.id, syserr.Text(err))
 		return nil, m.saveCorrupt(msg.id)
 	}
-	defer f.Close()
-	rcpts, err := m.readEnvelope(msg, f, f.Name(), limit)
+	defer f.close()
+	rcpts, err := m.readEnvelope(msg, f, f.path, limit)
 	if err == errCorrupt {
 		return nil, m.saveCorrupt(msg.id)
 	} else if err != nil {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"suffix/pkg/queue"
-	"suffix/pkg/safefile"
 	"suffix/pkg/syserr"
 )
 
@@ -97,7 +96,7 @@ func (m *Manager) enter(msg *message, from string, limit int) ([]resolved, error
 		}
 		return nil, err
 	}
-	f, err := m.activeFile(msg.id)
+	f, err := m.openActive(msg.id)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		m.log.Warnf("open active %s: %s", msg.id, syserr.Text(err))
@@ -105,19 +104,21 @@ func (m *Manager) enter(msg *message, from string, limit int) ([]resolved, error
 	case err != nil:
 		return nil, err
 	}
-	defer f.Close()
-	if err := safefile.Lock(f, true, false); err != nil {
+	defer f.close()
+	if err := f.lock(); err != nil {
 		m.log.Infof("%s: skipped, still being delivered", msg.id)
 		return nil, m.backToIncoming(msg.id)
 	}
-	rcpts, err := m.readEnvelope(msg, f, f.Name(), limit)
+	rcpts, err := m.readEnvelope(msg, f, f.path, limit)
 	if errors.Is(err, errCorrupt) {
 		return nil, m.saveCorrupt(msg.id)
 	} else if err != nil {
 		return nil, err
 	}
 	if msg.flushMode {
-		m.clearFlushMode(f)
+		if err := f.clearMode(queue.ModeFlush); err != nil {
+			m.log.Warnf("fchmod %s: %s", f.path, syserr.Text(err))
+		}
 	}
 	if msg.forceExpire && m.hasLog(queue.Defer, msg.id) {
 		msg.expireNow = true
@@ -166,17 +167,6 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
-}
-
-// clearFlushMode takes back the request that flush(8) made by a mode bit.
-func (m *Manager) clearFlushMode(f *os.File) {
-	info, err := f.Stat()
-	if err == nil {
-		err = f.Chmod(info.Mode().Perm() &^ queue.ModeFlush)
-	}
-	if err != nil {
-		m.log.Warnf("fchmod %s: %s", f.Name(), syserr.Text(err))
-	}
 }
 
 // hasLog says whether there is a bounce or defer log with something in it.
