@@ -8,6 +8,8 @@ package showq
 
 import (
 	"context"
+	"errors"
+	"syscall"
 
 	"suffix/pkg/maillog"
 	"suffix/pkg/params"
@@ -34,9 +36,10 @@ func (l *lister) setup(p *service.Process) error {
 	return p.Config.Err()
 }
 
-// serve writes the listing: there is no request.
+// serve writes the listing: there is no request. A client may leave before the
+// end, as postqueue does when its output is closed.
 func (l *lister) serve(ctx context.Context, _ *service.Process, c *service.Conn) {
-	if err := l.list(ctx, c.W); err != nil && ctx.Err() == nil {
+	if err := l.list(ctx, c.W); err != nil && ctx.Err() == nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 		maillog.Warnf("write queue listing: %v", err)
 	}
 }
