@@ -134,9 +134,12 @@ func (s *server) serve(ctx context.Context, c *attr.Conn) {
 				return
 			}
 			reply(c.W, r, client.Bad, 0, blanks(kind)...)
-			if c.W.End() != nil {
+			// Behind an attribute that does not belong there, nobody knows
+			// where the next request begins.
+			if c.W.End() != nil || unexpected != nil {
 				return
 			}
+			c.R.Reset()
 			continue
 		}
 		sess.answer(c.W, r)
