@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	recentTTL  = 30 * time.Second // how long a result counts
-	recentSize = 4096             // results in one generation
+	recentTTL  = 5 * time.Second // how long a result counts: enough for one burst of mail
+	recentSize = 4096            // results in one generation
 )
 
 // recent remembers results for a short while. It keeps two generations: when

@@ -4,7 +4,7 @@
 // A Client talks to the service private/rewrite, over as many connections as
 // there are calls in progress. A daemon that holds the resolver itself sets
 // InProcess, and every Client of the process answers without a round trip.
-// Either way results are remembered for 30 seconds.
+// Answers of the service are remembered for a few seconds.
 package rewriteclient
 
 import (
@@ -101,6 +101,9 @@ func (c *Client) Rewrite(ctx context.Context, rule Rule, address string) (string
 	if strings.IndexByte(address, 0) >= 0 {
 		return "", fmt.Errorf("rewrite: null byte in address")
 	}
+	if InProcess != nil {
+		return InProcess.Rewrite(rule, address)
+	}
 	key := rewriteKey{rule, address}
 	if result, ok := c.rewrites.get(key); ok {
 		return result, nil
@@ -114,9 +117,6 @@ func (c *Client) Rewrite(ctx context.Context, rule Rule, address string) (string
 }
 
 func (c *Client) rewrite(ctx context.Context, key rewriteKey) (result string, err error) {
-	if InProcess != nil {
-		return InProcess.Rewrite(key.rule, key.address)
-	}
 	err = c.caller.Call(ctx, func(conn *attr.Conn) error {
 		if err := conn.W.Str("request", "rewrite").Str("rule", string(key.rule)).Str("address", key.address).End(); err != nil {
 			return err
@@ -151,6 +151,9 @@ func (c *Client) resolve(ctx context.Context, key resolveKey) (Reply, error) {
 	if strings.IndexByte(key.address, 0) >= 0 || strings.IndexByte(key.sender, 0) >= 0 {
 		return Reply{}, fmt.Errorf("resolve: null byte in address")
 	}
+	if InProcess != nil {
+		return InProcess.Resolve(key.sender, key.address, key.verify)
+	}
 	if reply, ok := c.replies.get(key); ok {
 		return reply, nil
 	}
@@ -165,9 +168,6 @@ func (c *Client) resolve(ctx context.Context, key resolveKey) (Reply, error) {
 }
 
 func (c *Client) ask(ctx context.Context, key resolveKey) (reply Reply, err error) {
-	if InProcess != nil {
-		return InProcess.Resolve(key.sender, key.address, key.verify)
-	}
 	request := "resolve"
 	if key.verify {
 		request = "verify"
