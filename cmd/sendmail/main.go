@@ -12,10 +12,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -92,6 +94,9 @@ func configure(args []string) *config.Main {
 		if filepath.Base(dir) == "main.cf" {
 			dir = filepath.Dir(dir)
 		}
+		if err := allowed(dir); err != nil {
+			fatalf("%v", err)
+		}
 		if err := config.UseDir(dir); err != nil {
 			fatalf("%v", err)
 		}
@@ -108,6 +113,28 @@ func configure(args []string) *config.Main {
 		fatalf("%v", err)
 	}
 	return cfg
+}
+
+// allowed checks that the default main.cf lists a directory that a user other
+// than root chose with option -C.
+func allowed(dir string) error {
+	if dir == config.DefaultDir || os.Geteuid() == 0 {
+		return nil
+	}
+	path := config.DefaultDir + "/main.cf"
+	list, err := config.ReadSettings(path, func(text string) { maillog.Warnf("%s", text) })
+	if err != nil {
+		return errors.New("open file " + strings.TrimPrefix(err.Error(), "open "))
+	}
+	for _, s := range list {
+		if s.Name == "alternate_config_directories" || s.Name == "multi_instance_directories" {
+			if slices.Contains(config.SplitList(s.Value), dir) {
+				return nil
+			}
+		}
+	}
+	maillog.Errorf("unauthorized configuration directory name: %s", dir)
+	return fmt.Errorf("specify \"alternate_config_directories = %s\" or \"multi_instance_directories = %s\" in %s", dir, dir, path)
 }
 
 // mode is what the program is asked to do.
