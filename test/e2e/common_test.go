@@ -80,7 +80,7 @@ var theCommon = sync.OnceValues(func() (*common, error) {
 			"alias_maps":           table("aliases"),
 			"recipient_bcc_maps":   table("bcc"),
 			"recipient_delimiter":  "+",
-			"forward_path":         "DIR/etc/forward${recipient_delimiter}${extension}",
+			"forward_path":         "DIR/home/forward${recipient_delimiter}${extension}",
 			"mail_spool_directory": "DIR/boxes/",
 			// Delays that a test should not see.
 			"minimal_backoff_time": "1000s",

@@ -18,6 +18,9 @@ func (c *common) makeLocal() error {
 	if err := os.Chmod(c.boxes(), 0o777|os.ModeSticky); err != nil {
 		return err
 	}
+	if err := os.Mkdir(filepath.Join(c.Dir, "home"), 0o755); err != nil {
+		return err
+	}
 	list := filepath.Join(c.Config(), "list")
 	aliases := strings.Join([]string{
 		"team " + c.user.Name + ", alias-member@" + virtualDomain,
@@ -47,7 +50,7 @@ func (c *common) makeLocal() error {
 		"forward+open": {"forward-open@" + virtualDomain + "\n", 0o666},
 		"forward+run":  {`"|cat >` + filepath.Join(c.boxes(), "run") + "\"\n", 0o644},
 	} {
-		path := filepath.Join(c.Config(), name)
+		path := filepath.Join(c.Dir, "home", name)
 		if err := os.WriteFile(path, []byte(f.text), f.mode); err != nil {
 			return err
 		}

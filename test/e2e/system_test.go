@@ -402,9 +402,10 @@ type queued struct {
 	ForcedExpire  bool   `json:"forced_expire"`
 	Sender        string `json:"sender"`
 	RecipientList []struct {
-		OrigAddress string `json:"orig_address"`
-		Address     string `json:"address"`
-		DelayReason string `json:"delay_reason"`
+		OrigAddress  string `json:"orig_address"`
+		Address      string `json:"address"`
+		DelayReason  string `json:"delay_reason"`
+		BounceReason string `json:"bounce_reason"`
 	} `json:"recipients"`
 }
 
