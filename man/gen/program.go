@@ -37,6 +37,7 @@ var (
 	specRemark = regexp.MustCompile(`\s*\([^()]*\bspec\b[^()]*(\([0-9]\)[^()]*)*\)|[;,] see [a-z-]+\([0-9]\)`)
 	selfRemark = regexp.MustCompile(`\s*\([a-z-]+\([0-9]\)(, spec [^()]*)?\)`)
 	aboutCode  = regexp.MustCompile(`^(It reads|Parameters:)|\bpackage |\bpkg/`)
+	alsoReads  = regexp.MustCompile(`^(It talks to .*), and reads .*`)
 	opening    = regexp.MustCompile(`^(Package|Command) ([a-z]+) `)
 	sentence   = regexp.MustCompile(`\.\s+`)
 )
@@ -58,7 +59,7 @@ func (b *book) programDoc(p *page) ([]block, error) {
 		var kept []string
 		for _, s := range sentences(para) {
 			if !aboutCode.MatchString(s) {
-				kept = append(kept, s)
+				kept = append(kept, alsoReads.ReplaceAllString(s, "$1."))
 			}
 		}
 		if len(kept) > 0 {

@@ -10,6 +10,7 @@ func (b *book) roff(p *page) []byte {
 	w := &roffWriter{b: b, fresh: true}
 	w.linef(".\\\" Generated from man/src/%s by \"make docs\".", p.source)
 	w.linef(".TH %s %c %s Suffix", strings.ToUpper(p.names[0]), p.section, b.date)
+	w.linef(".ad l")
 	w.linef(".SH NAME")
 	for i, name := range p.names {
 		if i > 0 {
