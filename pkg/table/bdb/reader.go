@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -13,9 +14,14 @@ import (
 	"suffix/pkg/table"
 )
 
+// lockTime is how long a reader keeps its shared lock for the lookups that
+// follow. Whoever wants to write waits so much longer at most.
+const lockTime = 5 * time.Millisecond
+
 // reader is a table that is open for lookups. Other programs may rewrite the
-// file in place, under an exclusive lock; each access takes a shared lock and
-// looks whether the file is still what is mapped.
+// file in place, under an exclusive lock; so each access happens under a shared
+// lock, and with every new lock comes a look whether the file is still what is
+// mapped. Under load a lock serves many lookups: locking costs more than they.
 type reader struct {
 	name  string // "hash:PATH.db"
 	path  string
@@ -28,6 +34,9 @@ type reader struct {
 	first stamp // when it was opened
 
 	mu      sync.Mutex
+	locked  bool
+	unlock  *time.Timer // ends the lock
+	closed  bool
 	mapping []byte
 	mapped  stamp
 	im      *image
@@ -51,11 +60,11 @@ func openReader(typ, name string, o table.Options) (table.Table, error) {
 	}
 	r := &reader{name: typ + ":" + path, path: path, btree: typ == "btree", lock: o.Flags&table.Lock != 0, quiet: o.Command,
 		f: f, fd: int(f.Fd()), null: nullsOf(o.Flags)}
-	if err := r.acquire(); err != nil {
+	if err := r.lockAndMap(); err != nil {
 		f.Close()
 		return nil, openError(path, err)
 	}
-	r.release()
+	r.endLock()
 	r.first = r.mapped
 	r.uid = int(r.stat.Uid)
 	if info, err := f.Stat(); err == nil && r.lock {
@@ -88,6 +97,10 @@ func (r *reader) Changed() bool {
 func (r *reader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.closed, r.locked = true, false
+	if r.unlock != nil {
+		r.unlock.Stop()
+	}
 	r.unmap()
 	return r.f.Close()
 }
@@ -109,32 +122,61 @@ func flock(fd, how int) error {
 	}
 }
 
-// acquire locks table and file, and maps the file anew if it has changed.
+// acquire locks table and file, and maps the file anew if it has changed. The
+// file's lock ends by itself; the caller ends that of the table.
 func (r *reader) acquire() error {
 	r.mu.Lock()
-	if r.lock {
-		if err := flock(r.fd, unix.LOCK_SH); err != nil {
-			r.mu.Unlock()
-			return err
+	if r.locked {
+		return nil
+	}
+	if err := r.lockAndMap(); err != nil {
+		r.endLock()
+		r.mu.Unlock()
+		return err
+	}
+	if r.locked {
+		if r.unlock == nil {
+			r.unlock = time.AfterFunc(lockTime, r.unlockNow)
+		} else {
+			r.unlock.Reset(lockTime)
 		}
 	}
-	err := unix.Fstat(r.fd, &r.stat)
-	if now := stampOf(&r.stat); err == nil && (r.im == nil || now != r.mapped) {
-		err = r.remap(now)
-	}
-	if err != nil {
-		r.release()
-	}
-	return err
+	return nil
 }
 
-func (r *reader) release() {
-	if r.lock {
-		if err := flock(r.fd, unix.LOCK_UN); err != nil {
-			maillog.Warnf("%s: unlock dictionary: %s", r.path, syserr.Text(err))
-		}
+func (r *reader) lockAndMap() error {
+	if r.closed {
+		return os.ErrClosed
 	}
-	r.mu.Unlock()
+	if r.lock {
+		if err := flock(r.fd, unix.LOCK_SH); err != nil {
+			return err
+		}
+		r.locked = true
+	}
+	if err := unix.Fstat(r.fd, &r.stat); err != nil {
+		return err
+	}
+	if now := stampOf(&r.stat); r.im == nil || now != r.mapped {
+		return r.remap(now)
+	}
+	return nil
+}
+
+func (r *reader) unlockNow() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.endLock()
+}
+
+func (r *reader) endLock() {
+	if !r.locked {
+		return
+	}
+	r.locked = false
+	if err := flock(r.fd, unix.LOCK_UN); err != nil {
+		maillog.Warnf("%s: unlock dictionary: %s", r.path, syserr.Text(err))
+	}
 }
 
 func (r *reader) remap(now stamp) error {
@@ -177,19 +219,24 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
+func (r *reader) locking(f func(im *image) error) error {
+	if err := r.acquire(); err != nil {
+		return err
+	}
+	defer r.mu.Unlock()
+	return guarded(func() error { return f(r.im) })
+}
+
 // access runs f on the current content.
 func (r *reader) access(f func(im *image) error) error {
-	err := r.acquire()
-	if err == nil {
-		defer r.release()
-		err = guarded(func() error { return f(r.im) })
-	}
+	err := r.locking(f)
 	if err == nil {
 		return nil
 	}
 	reason := syserr.Text(err)
 	if err == errCorrupt {
 		reason = "Invalid argument"
+		r.unlockNow() // look again next time
 	}
 	if !r.quiet {
 		maillog.Errorf("error reading %s: %s", r.path, reason)
