@@ -113,18 +113,19 @@ func run(s *super, args []string) error {
 	if err != nil {
 		return err
 	}
-	if os.Getuid() != 0 {
+	owner, err := account.Lookup(cfg.String(params.MailOwner))
+	// In a private instance mail_owner may be an ordinary user.
+	if os.Getuid() != 0 && (err != nil || owner.UID != os.Getuid()) {
 		return errors.New("use of this command is reserved for the superuser")
+	}
+	if err != nil {
+		return fmt.Errorf("file %s/main.cf: parameter mail_owner: unknown user name value: %s", cfg.Dir(), cfg.String(params.MailOwner))
 	}
 	if err := cleanenv.Import(cfg.List(params.ImportEnvironment)); err != nil {
 		return err
 	}
 	s.tree = queue.New(cfg, maillog.Warnf)
 	queueDir := cfg.String(params.QueueDirectory)
-	owner, err := account.Lookup(cfg.String(params.MailOwner))
-	if err != nil {
-		return fmt.Errorf("file %s/main.cf: parameter mail_owner: unknown user name value: %s", cfg.Dir(), cfg.String(params.MailOwner))
-	}
 	settings := logconf.Settings(cfg, program)
 	settings.Fallback = true
 	if err := maillog.Configure(settings); err != nil {
