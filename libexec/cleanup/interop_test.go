@@ -60,6 +60,7 @@ type site struct {
 	t    *testing.T
 	dir  string
 	ours string // our programs
+	env  []string
 }
 
 func newSite(t *testing.T, programs string) *site {
@@ -144,7 +145,7 @@ func (s *site) daemon(path, service, class, kind string, args ...string) {
 	status, peer := os.NewFile(uintptr(pair[0]), "status"), os.NewFile(uintptr(pair[1]), "status")
 	cmd := exec.Command(path, append([]string{"-n", service, "-t", "unix", "-u"}, args...)...)
 	cmd.Dir = s.dir
-	cmd.Env = []string{"MAIL_CONFIG=" + s.dir + "/etc", "GENERATION=1", "MAIL_LOGTAG=postfix", "PATH=/usr/bin:/bin"}
+	cmd.Env = append([]string{"MAIL_CONFIG=" + s.dir + "/etc", "GENERATION=1", "MAIL_LOGTAG=postfix", "PATH=/usr/bin:/bin"}, s.env...)
 	cmd.ExtraFiles = []*os.File{flowRead, flowWrite, peer, listen}
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -276,6 +277,19 @@ var messages = []struct {
 	{[]string{"u"}, strings.Repeat("line of text\r\n", 20000)},
 }
 
+// Where pickup does cleanup's work the log shows both.
+func (s *site) checkLog() {
+	log, err := os.ReadFile(filepath.Join(s.dir, "log"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, want := range []string{"postfix/pickup[", "postfix/cleanup["} {
+		if strings.Count(string(log), want) < len(messages) {
+			s.t.Errorf("log lacks %s:\n%s", want, log)
+		}
+	}
+}
+
 // Each of postdrop, pickup and cleanup is Postfix's or ours; the messages that
 // come out are the same, byte for byte.
 func TestChain(t *testing.T) {
@@ -284,8 +298,12 @@ func TestChain(t *testing.T) {
 	}
 	programs := ourPrograms(t)
 	var want []string
-	for combination := range 8 {
+	for combination := range 9 {
 		name := fmt.Sprintf("ours=%03b", combination)
+		inProcess := combination == 8
+		if inProcess {
+			name, combination = "in-process", 7
+		}
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, programs)
 			sbin := func(bit int, program string) string {
@@ -300,7 +318,11 @@ func TestChain(t *testing.T) {
 			}
 			s.configure(commands, "virtual_alias_maps = inline:{{user@mx.example.test = one@mx.example.test, two@else.test}}")
 			s.daemon(realSbin+"trivial-rewrite", "rewrite", "private", "unix")
-			s.daemon(sbin(0, "cleanup"), "cleanup", "public", "unix", "-z")
+			if inProcess {
+				s.env = []string{"SUFFIX_SESSION_LIMIT=1", "SUFFIX_INPROCESS=public/cleanup=cleanup"}
+			} else {
+				s.daemon(sbin(0, "cleanup"), "cleanup", "public", "unix", "-z")
+			}
 			s.daemon(sbin(1, "pickup"), "pickup", "public", "unix", "-l")
 			s.sink("qmgr")
 			for i, m := range messages {
@@ -316,6 +338,9 @@ func TestChain(t *testing.T) {
 				} else if got != want[i] {
 					t.Errorf("%v: %s", m.args, difference(got, want[i]))
 				}
+			}
+			if inProcess {
+				s.checkLog()
 			}
 		})
 	}

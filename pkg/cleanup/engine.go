@@ -23,7 +23,6 @@ import (
 	"suffix/pkg/rewriteclient"
 	"suffix/pkg/service"
 	"suffix/pkg/table"
-	"suffix/pkg/verifyclient"
 )
 
 // An Engine has everything that messages share. It is safe for concurrent use.
@@ -36,7 +35,6 @@ type Engine struct {
 	log     *maillog.Logger
 	tree    *queue.Tree
 	rewrite *rewriteclient.Client
-	verify  *verifyclient.Client
 	results *outcome.Recorder
 	qmgr    *notifier
 	open    unfinished
@@ -62,7 +60,6 @@ func New(cfg *config.Main, log *maillog.Logger) (*Engine, error) {
 		log:       log,
 		tree:      queue.New(cfg, log.Warnf),
 		rewrite:   rewriteclient.New(cfg),
-		verify:    verifyclient.New(cfg),
 		results:   outcome.New(cfg, "", nil).WithLog(log),
 		extension: maps.ExtensionFrom(cfg),
 		qmgr: &notifier{

@@ -272,17 +272,16 @@ func (m *Message) endEnvelope() {
 	m.startContent()
 }
 
-// milterRecord takes the announcement of Milters, or their hand-over.
+// milterRecord takes the announcement of Milters, or their hand-over. What
+// follows a hand-over is no record: the conversation ends there.
 func (m *Message) milterRecord(data []byte) {
-	if m.flags&cleanupclient.Milter == 0 {
-		return
-	}
 	m.milters = true
 	if n, err := strconv.Atoi(string(data)); err == nil && n == 0 {
 		return
 	}
 	m.warnf("milter: %s filters were handed over, but this cleanup cannot talk to Milters; message not accepted, try again later", shown(data, 10))
 	m.fail(cleanupclient.Defer, "4.3.5 Server configuration error")
+	m.segment = atEnd
 }
 
 // fail adds a problem; the first reason counts.

@@ -165,19 +165,20 @@ func (m *Message) PutBytes(t record.Type, data []byte) {
 		m.warnf("record type %d not allowed - discarding this message", t)
 		m.status |= cleanupclient.Bad
 	}
-	if m.stopped() {
-		if t == record.End {
-			m.segment = atEnd
+	switch {
+	case m.stopped():
+		if t == record.Milters && string(data) != "0" {
+			m.segment = atEnd // no records follow
 		}
-		return
-	}
-	switch m.segment {
-	case inEnvelope:
+	case m.segment == inEnvelope:
 		m.envelope(t, data)
-	case inContent:
+	case m.segment == inContent:
 		m.content(t, data)
-	case inExtracted:
+	case m.segment == inExtracted:
 		m.extracted(t, data)
+	}
+	if t == record.End {
+		m.segment = atEnd
 	}
 }
 
