@@ -32,7 +32,7 @@ func Main() {
 			go logStatistics(connections, p.Config.Time(params.ConnectionCacheStatusUpdateTime))
 			return nil
 		},
-		Serve: func(_ context.Context, _ *service.Process, c *service.Conn) { serve(connections, c.Conn) },
+		Serve: func(_ context.Context, _ *service.Process, c *service.Conn) { serve(connections, c.Conn, c.Unix()) },
 		Exit:  func(*service.Process) { connections.logStatistics() },
 	})
 }
@@ -53,10 +53,10 @@ const (
 	statusFail = 2
 )
 
-// serve answers the requests of one client.
-func serve(connections *cache, c *attr.Conn) {
-	socket, ok := c.Conn.(*net.UnixConn)
-	if !ok {
+// serve answers the requests of one client. The socket is that of the
+// connection; nil where descriptors cannot pass.
+func serve(connections *cache, c *attr.Conn, socket *net.UnixConn) {
+	if socket == nil {
 		maillog.Warnf("connection cache client is not on a unix-domain socket")
 		return
 	}

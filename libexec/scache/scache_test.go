@@ -30,7 +30,7 @@ func connectTo(t *testing.T, c *cache) *client {
 			if err != nil {
 				return
 			}
-			go serve(c, attr.NewConn(conn, attr.Null, "scache socket", time.Minute))
+			go serve(c, attr.NewConn(conn, attr.Null, "scache socket", time.Minute), conn.(*net.UnixConn))
 		}
 	}()
 	s, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
