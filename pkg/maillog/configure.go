@@ -30,6 +30,10 @@ type Settings struct {
 	// Fallback lets this program append to the log file itself where nobody
 	// serves the socket: master and the commands that start or check it.
 	Fallback bool
+	// Direct, with Fallback, does not even look for somebody at the socket:
+	// master has it open before anybody can serve it, and what it logs then
+	// would be lost with the socket if it has to give up.
+	Direct bool
 }
 
 // facilities are the names that syslog_facility may have, with their codes
@@ -90,6 +94,7 @@ func Configure(c Settings) error {
 				defer Warnf("ignoring bad permissions: maillog_file_permissions = %s", c.Permissions)
 			}
 			s.file = newFallback(c.File, mode)
+			s.direct = c.Direct
 		}
 	}
 	for name, value := range map[string]string{"POSTLOG_SERVICE": s.socket, "POSTLOG_HOSTNAME": s.host} {

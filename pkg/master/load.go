@@ -6,7 +6,8 @@ import (
 	"suffix/pkg/params"
 )
 
-// Load reads and checks main.cf, and configures the log. The error is fatal.
+// Load reads and checks main.cf, and configures the log: master writes the log
+// file itself while it starts or changes services. The error is fatal.
 func Load() (*config.Main, error) {
 	cfg, err := config.Load(config.Options{
 		Program: "master",
@@ -15,7 +16,7 @@ func Load() (*config.Main, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := configureLog(cfg, "master"); err != nil {
+	if err := configureLog(cfg, true); err != nil {
 		return nil, err
 	}
 	if err := cfg.Check(); err != nil {

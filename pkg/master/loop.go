@@ -230,5 +230,5 @@ func (m *Master) reload() error {
 	}
 	m.services = kept
 	m.inside = m.insideList()
-	return configureLog(cfg, "master")
+	return configureLog(cfg, false)
 }

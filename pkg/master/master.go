@@ -214,17 +214,17 @@ func (m *Master) find(canonical, kind string) *service {
 }
 
 // configureLog sets up the log as main.cf says; master may write the log file
-// itself.
-func configureLog(cfg *config.Main, program string) error {
-	settings := logconf.Settings(cfg, program)
-	settings.Fallback = true
+// itself, and does so with direct.
+func configureLog(cfg *config.Main, direct bool) error {
+	settings := logconf.Settings(cfg, "master")
+	settings.Fallback, settings.Direct = true, direct
 	return maillog.Configure(settings)
 }
 
 // Begin is the last step before Run: the log goes to the postlog service from
 // here on, if there is one, and tells that the mail system is up.
 func (m *Master) Begin() error {
-	if err := configureLog(m.cfg, "master"); err != nil {
+	if err := configureLog(m.cfg, false); err != nil {
 		return err
 	}
 	maillog.Infof("daemon started -- version %s, configuration %s", version(m.cfg), m.cfg.Dir())
