@@ -3,6 +3,7 @@ package bounce
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -50,12 +51,14 @@ type notice struct {
 	full       bool // return the whole message, where it is not too large
 }
 
-// entryOf turns a recipient that has no log into a log entry.
+// entryOf turns a recipient that has no log into a log entry. Nothing in it
+// can make a line of its own, as in a log.
 func entryOf(r dsn.Recipient, d dsn.DSN) bouncelog.Entry {
+	clean := maillog.Printable
 	return bouncelog.Entry{
-		Original: quoted(r.Original), Recipient: quoted(r.Address), Offset: r.Offset, DSNOrig: r.ORCPT, Notify: int(r.Notify),
-		Status: d.Status, Action: d.Action, DiagType: d.DiagType, DiagText: d.DiagText,
-		MTAType: d.MTAType, MTAName: d.MTAName, Reason: d.Reason,
+		Original: quoted(r.Original), Recipient: quoted(r.Address), Offset: r.Offset, DSNOrig: clean(r.ORCPT), Notify: int(r.Notify),
+		Status: clean(d.Status), Action: clean(d.Action), DiagType: clean(d.DiagType), DiagText: clean(d.DiagText),
+		MTAType: clean(d.MTAType), MTAName: clean(d.MTAName), Reason: clean(d.Reason),
 	}
 }
 
@@ -373,16 +376,19 @@ func (c *composer) message() error {
 }
 
 // content copies the content records. A damaged message ends early: it is
-// being returned, not delivered.
+// being returned, not delivered. A file that cannot be read now is an error.
 func (c *composer) content(full bool) error {
 	in := record.NewFileReader(c.o.file, c.n.QueueID)
 	in.SeekTo(c.o.dataOffset)
 	lineStart := true
 	for {
 		t, data, err := in.Next()
-		if err != nil {
+		switch {
+		case err == io.EOF || record.IsBad(err):
 			maillog.Warnf("%s: %v", c.n.QueueID, err)
 			return nil
+		case err != nil:
+			return err
 		}
 		if t != record.Text && t != record.Fragment {
 			return nil

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"suffix/pkg/maillog"
 	"suffix/pkg/queue"
 	"suffix/pkg/record"
 	"suffix/pkg/syserr"
@@ -75,13 +76,15 @@ func (o *original) readEnvelope(id string) {
 			}
 		case record.Attr:
 			if name, value, err := record.SplitAttr(data); err == nil && string(name) == "message_id" {
-				o.messageID = string(value)
+				o.messageID = maillog.Printable(string(value))
 			}
 		case record.Content:
-			if o.dataOffset <= 0 || o.size < 0 {
+			// Only forward: a damaged file must not send us round in circles.
+			end := o.dataOffset + o.size
+			if o.dataOffset <= 0 || o.size < 0 || end < in.NextOffset() {
 				return
 			}
-			in.SeekTo(o.dataOffset + o.size)
+			in.SeekTo(end)
 		case record.End:
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -252,7 +253,9 @@ func (s *Server) removeLog(id string) error {
 	return nil
 }
 
-// readLog returns the entries of a message's log; nil when there is no log.
+// readLog returns the entries of a message's log; nil when there is no log. A
+// log that cannot be read to its end is an error: its last recipients would be
+// forgotten with it.
 func (s *Server) readLog(id string) ([]bouncelog.Entry, error) {
 	r, err := bouncelog.Open(s.tree, s.queueName, id)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -265,8 +268,11 @@ func (s *Server) readLog(id string) ([]bouncelog.Entry, error) {
 	var all []bouncelog.Entry
 	for {
 		var e bouncelog.Entry
-		if err := r.Next(&e); err != nil {
+		switch err := r.Next(&e); {
+		case err == io.EOF:
 			return all, nil
+		case err != nil:
+			return nil, err
 		}
 		all = append(all, e)
 	}

@@ -58,7 +58,7 @@ func (d *delivery) address(s state, internal string) outcome.Result {
 	}
 	s.rcpt.Address = reply.Recipient
 	if s.unmatched != "" {
-		local, domain, ok := cutLast(s.rcpt.Address, "@")
+		local, domain, ok := address.Split(s.rcpt.Address)
 		s.rcpt.Address = local + s.delimiter + s.unmatched
 		if ok {
 			s.rcpt.Address += "@" + domain

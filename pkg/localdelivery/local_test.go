@@ -533,7 +533,7 @@ func TestCommand(t *testing.T) {
 			w := newWorld(t, set("command_time_limit", "60s"), set("recipient_delimiter", "+"))
 			command := strings.ReplaceAll(c.command, "OUT", w.dir+"/work/out")
 			w.settings = append(w.settings, set("alias_maps", "texthash:"+w.dir+"/table"))
-			w.table(`run "|`+command+"\"\n")
+			w.table(`run "|` + command + "\"\n")
 			r := w.to("run")
 			if c.service != "" {
 				w.wantRecorded(c.service, c.status, c.reason)
@@ -620,4 +620,3 @@ func converse(t *testing.T, agent *deliver.Agent, r *deliver.Request) deliver.Re
 	}
 	return reply
 }
-

@@ -119,7 +119,7 @@ func (d *delivery) recipient(s state) outcome.Result {
 // split takes the address apart: localpart, user name, extension, domain.
 func (d *delivery) split(s *state, addr string) {
 	folded := table.Fold(addr, true)
-	local, domain, ok := cutLast(folded, "@")
+	local, domain, ok := address.Split(folded)
 	if !ok {
 		maillog.Warnf("no @ in recipient address: %s", addr)
 	}
@@ -135,13 +135,6 @@ func (d *delivery) split(s *state, addr string) {
 		}
 	}
 	s.unmatched = ""
-}
-
-func cutLast(s, sep string) (before, after string, ok bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
 }
 
 // switchOn tries what a local name can be, in order.
@@ -206,7 +199,7 @@ func (d *delivery) ownerFailed(s state, v dsn.DSN) outcome.Result {
 	if !d.ownerRequest {
 		return d.failed(s, v)
 	}
-	local, _, _ := cutLast(s.rcpt.Address, "@")
+	local, _, _ := address.Split(s.rcpt.Address)
 	user, _ := d.extension.Split(local)
 	for _, name := range []string{local, user} {
 		target, found, err := d.aliasLookup("owner-" + name)

@@ -209,7 +209,7 @@ func (r *Recorder) deferred(m *Message, rcpt dsn.Recipient, at Attempt, d dsn.DS
 	if m.Flags&FlagRecord != 0 {
 		r.trace(m, rcpt, at, d)
 	}
-	if _, domain, ok := cutLast(rcpt.Address, '@'); ok {
+	if _, domain, ok := address.Split(rcpt.Address); ok {
 		if status := r.flush.Add(domain, m.QueueID); status != flushclient.OK && status != flushclient.Denied {
 			r.log.Warnf("%s: flush service failure", m.QueueID)
 		}
@@ -326,11 +326,4 @@ func (r *Recorder) LogAddress(internal string) string {
 		return internal
 	}
 	return address.Quote(internal)
-}
-
-func cutLast(s string, sep byte) (before, after string, ok bool) {
-	if i := strings.LastIndexByte(s, sep); i >= 0 {
-		return s[:i], s[i+1:], true
-	}
-	return s, "", false
 }

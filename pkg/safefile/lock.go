@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -88,6 +90,25 @@ func LockFile(path string, mode os.FileMode) (*os.File, error) {
 	return f, nil
 }
 
+// LockOpenFile takes an exclusive POSIX record lock on the whole file, without
+// waiting, that belongs to the open file and not to the process: it keeps other
+// goroutines out as well as other programs, whichever kind of record lock those
+// take. It ends when the file is closed.
+func LockOpenFile(f *os.File) error {
+	for {
+		err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+		switch err {
+		case nil:
+			return nil
+		case unix.EINTR:
+			continue
+		case unix.EACCES:
+			err = unix.EAGAIN
+		}
+		return Cause(err)
+	}
+}
+
 // DotLock makes the lock file PATH.lock, trying again up to attempts times
 // with a delay between them, and removing a lock file older than stale.
 func DotLock(path string, attempts int, delay, stale time.Duration) error {
@@ -100,13 +121,28 @@ func DotLock(path string, attempts int, delay, stale time.Duration) error {
 		if !errors.Is(err, fs.ErrExist) || i+1 >= attempts {
 			return fmt.Errorf("unable to create lock file %s: %w", name, Cause(err))
 		}
-		if info, err := os.Lstat(name); err == nil && time.Since(info.ModTime()) > stale {
+		if changedBefore(name, stale) {
 			if err := os.Remove(name); err == nil || errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
 		}
-		time.Sleep(delay)
+		Pause(delay)
 	}
+}
+
+func changedBefore(name string, age time.Duration) bool {
+	info, err := os.Lstat(name)
+	if err != nil {
+		return false
+	}
+	ctime := info.Sys().(*syscall.Stat_t).Ctim
+	return time.Since(time.Unix(ctime.Sec, ctime.Nsec)) > age
+}
+
+// Pause waits for another program to release a lock: a quarter more or less
+// than asked for, so that two who wait do not go in step.
+func Pause(d time.Duration) {
+	time.Sleep(time.Duration(float64(d) * (0.75 + rand.Float64()/2)))
 }
 
 // DotUnlock removes the lock file PATH.lock.
