@@ -15,13 +15,15 @@ type Handle struct {
 	driver Table // nil: unusable
 	reason error
 	name   string
-	key    string // in shared; "registered name"
-	users  int    // guarded by mu
+	key    instance
+	users  int // guarded by mu
 	flags  Flags
 	mode   Mode
 	fixed  bool
 	fold   bool
 	utf8   bool
+
+	registered string
 }
 
 // Err returns why the table cannot be used, nil if it can.
@@ -38,7 +40,7 @@ func (h *Handle) Name() string {
 
 // RegisteredName names this instance, with the mode and flags that it was
 // opened with, for the log.
-func (h *Handle) RegisteredName() string { return h.key }
+func (h *Handle) RegisteredName() string { return h.registered }
 
 // Fixed says that partial keys make sense.
 func (h *Handle) Fixed() bool { return h.fixed }

@@ -158,7 +158,7 @@ type Type struct {
 var (
 	mu     sync.Mutex
 	types  = make(map[string]Type)
-	shared = make(map[string]*Handle)
+	shared = make(map[instance]*Handle)
 )
 
 // Register makes a type known. Drivers call it when they are initialised.
@@ -188,6 +188,14 @@ func Types() []string {
 	return names
 }
 
+// instance is what two uses of a table must have in common to share it.
+type instance struct {
+	spec   string
+	mode   Mode
+	flags  Flags
+	config Config
+}
+
 // Fatal ends the program because of a table that cannot be opened, where
 // daemon_table_open_error_is_fatal says so. Tests replace it.
 var Fatal = maillog.Fatalf
@@ -203,7 +211,7 @@ func Open(spec string, o Options) *Handle {
 	if o.UTF8() {
 		o.Flags |= UTF8Active
 	}
-	key := registeredName(spec, o)
+	key := instance{spec, o.Mode, o.Flags, o.Config}
 	mu.Lock()
 	if h := shared[key]; h != nil && !h.Changed() {
 		h.users++
@@ -229,6 +237,7 @@ func Open(spec string, o Options) *Handle {
 		return other
 	}
 	h.key, h.users = key, 1
+	h.registered = registeredName(spec, o)
 	shared[key] = h
 	mu.Unlock()
 	return h
