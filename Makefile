@@ -6,6 +6,7 @@
 #   make demo       the same, and stop after one message each way
 #   make install    install below $(DESTDIR); every directory can be overridden
 #   make lint       formatting and static checks
+#   make docs       manual pages and HTML, from man/src and the programs
 #   make race       unit tests with the race detector; needs a C compiler
 #   make interop    as root on Debian: against the real Postfix and its peers
 #   make bench      as root on Debian: the same load on Postfix and on Suffix
@@ -32,7 +33,7 @@ PORT              = 2525
 
 export CGO_ENABLED = 0
 
-.PHONY: all build test run demo install lint race interop bench crash clean
+.PHONY: all build test run demo install lint race interop bench crash docs clean
 
 all: build
 
@@ -82,6 +83,9 @@ bench: build
 
 crash: build
 	$(GO) run ./test/crash
+
+docs:
+	$(GO) run ./man/gen
 
 clean:
 	rm -rf $(BIN)

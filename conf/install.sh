@@ -32,6 +32,22 @@ for name in $("$BIN/libexec/suffixd" --names); do
 	mv -f "$root$daemon_directory/$name.new" "$root$daemon_directory/$name"
 done
 
+pages() { # directory file...
+	dir=$root$1
+	shift
+	mkdir -p "$dir"
+	for page in "$@"; do
+		cp "$page" "$dir/${page##*/}"
+		chmod 644 "$dir/${page##*/}"
+	done
+}
+for section in man1 man5 man8; do
+	pages "$manpage_directory/$section" man/$section/*
+done
+if [ "$html_directory" != no ]; then
+	pages "$html_directory" html/*
+fi
+
 for file in conf/*; do
 	name=${file##*/}
 	case $name in

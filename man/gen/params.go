@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -202,8 +203,10 @@ func (b *book) readers(d *param) string {
 			return "every program"
 		}
 		for _, section := range []byte{'8', '1'} {
-			if r := ref(name, section); b.byName[r] != nil {
-				list = append(list, r)
+			if p := b.byName[ref(name, section)]; p != nil {
+				if r := ref(p.names[0], section); !slices.Contains(list, r) {
+					list = append(list, r)
+				}
 				break
 			}
 		}

@@ -10,7 +10,8 @@ func (b *book) roff(p *page) []byte {
 	w := &roffWriter{b: b, fresh: true}
 	w.linef(".\\\" Generated from man/src/%s by \"make docs\".", p.source)
 	w.linef(".TH %s %c %s Suffix", strings.ToUpper(p.names[0]), p.section, b.date)
-	w.linef(".ad l")
+	w.linef(".ad l") // neither stretched lines nor broken names
+	w.linef(".nh")
 	w.linef(".SH NAME")
 	for i, name := range p.names {
 		if i > 0 {
@@ -68,9 +69,23 @@ func (w *roffWriter) item(bl block) {
 		if i > 0 {
 			w.linef(".TQ")
 		}
-		w.linef("%s", w.inline(term, bl.plain))
+		w.linef("%s", breakable(w.inline(term, bl.plain)))
 	}
 	w.body(bl.body)
+}
+
+var breakPoints = strings.NewReplacer(":", `:\:`, ",", `,\:`, "?", `?\:`, "}", `}\:`)
+
+// breakable lets very long words, as some defaults have them, go on on the
+// next line.
+func breakable(line string) string {
+	list := strings.Split(line, " ")
+	for i, word := range list {
+		if len(word) > roffWidth/2 {
+			list[i] = breakPoints.Replace(word)
+		}
+	}
+	return strings.Join(list, " ")
 }
 
 // body writes what belongs to a list item: its first paragraph, and the rest
