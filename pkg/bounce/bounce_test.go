@@ -417,6 +417,51 @@ func TestOneRecipient(t *testing.T) {
 	}
 }
 
+// What a log would have made harmless must be so without log too.
+func TestOneRecipientIsOneLine(t *testing.T) {
+	w := newWorld(t)
+	rcpt := dsn.Recipient{Address: "x@y\nX-One: 1", Original: "a@b\rX-Two: 2", ORCPT: "rfc822;x\nX-Three: 3"}
+	d := dsn.DSN{Status: "5.0.0\nX-Four: 4", Reason: "no\nX-Five: 5", DiagType: "smtp", DiagText: "no\n\nX-Six: 6", MTAType: "dns", MTAName: "m\nX-Seven: 7"}
+	if err := w.call("bounce", func(c *bounceclient.Client) error { return c.One(notice1, rcpt, d) }); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range w.sinks[0].lines {
+		if strings.HasPrefix(line, "X-") && !strings.HasPrefix(line, "X-Postfix-") || strings.ContainsAny(line, "\r\n") {
+			t.Errorf("line %q", line)
+		}
+	}
+}
+
+// The content of this message ends before it begins.
+func TestContentGoesBack(t *testing.T) {
+	w := newWorld(t)
+	b, err := os.ReadFile("active/" + id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(b, record.AppendSizes(nil, record.Sizes{Segment: 1, Offset: 1 + int64(len(record.AppendSizes(nil, record.Sizes{}))), Recipients: 1, Content: 1}))
+	if err := os.WriteFile("active/"+id, b, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.call("bounce", func(c *bounceclient.Client) error { return c.Flush("bounce", notice1) }); err != nil || len(w.sinks) != 1 {
+		t.Errorf("%v, %d notices", err, len(w.sinks))
+	}
+}
+
+// A log that cannot be read is not a log without recipients.
+func TestUnreadableLog(t *testing.T) {
+	w := newWorld(t)
+	if err := os.Mkdir("bounce/"+id, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.call("bounce", func(c *bounceclient.Client) error { return c.Flush("bounce", notice1) }); !errors.Is(err, bounceclient.ErrRefused) || len(w.sinks) != 0 {
+		t.Errorf("%v, %d notices", err, len(w.sinks))
+	}
+	if !exists("bounce/" + id) {
+		t.Error("the log is gone")
+	}
+}
+
 func TestBadRequests(t *testing.T) {
 	w := newWorld(t)
 	for name, f := range map[string]func(c *bounceclient.Client) error{

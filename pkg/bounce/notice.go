@@ -103,6 +103,7 @@ func (s *Server) send(ctx context.Context, n *bounceclient.Notice, o *original, 
 		maillog.Warnf("%v", err)
 		return "", err
 	}
+	defer out.Abort() // whatever happens before its end
 	addressee := "sender"
 	if m.postmaster {
 		addressee = "postmaster"
@@ -120,7 +121,6 @@ func (s *Server) send(ctx context.Context, n *bounceclient.Notice, o *original, 
 	c.explanation(body)
 	c.report()
 	if err := c.message(); err != nil {
-		out.Abort()
 		return "", err
 	}
 	status, reason, err := cleanupclient.EndMail(out)
