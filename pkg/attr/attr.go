@@ -18,9 +18,10 @@ const (
 	Base64             // b64(name):b64(value) LF … LF
 )
 
-// Limits on what one list may make a reader hold (spec hardening §3.2).
+// Limits on what one list may make a reader hold or skip (spec hardening §3.2).
 const (
 	maxHashEntries = 1024
+	maxSkipped     = 1024
 	maxNameLength  = 1024
 )
 
@@ -42,3 +43,9 @@ type UnexpectedError struct{ Got, Want, Stream string }
 func (e *UnexpectedError) Error() string {
 	return "unexpected attribute " + e.Got + " from " + e.Stream + " (expecting: " + e.Want + ")"
 }
+
+// ValueError says that a list cannot be sent because of what is in it. Sending
+// it again does not help.
+type ValueError struct{ Name, Problem string }
+
+func (e *ValueError) Error() string { return "attribute " + e.Name + ": " + e.Problem }

@@ -219,3 +219,17 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+// A peer cannot keep a lenient reader busy for ever.
+func TestEndlessList(t *testing.T) {
+	for name, read := range map[string]func(r *Reader) error{
+		"asked": func(r *Reader) error { _, err := r.Str("action"); return err },
+		"end":   func(r *Reader) error { return r.End() },
+	} {
+		r := NewReader(bufio.NewReader(strings.NewReader(strings.Repeat("x=y\n", 2000))), Plain, "policy")
+		r.Lenient = true
+		if err := read(r); err == nil || err.Error() != "attribute count exceeds limit 1024 in input from policy" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -31,6 +31,7 @@ type Reader struct {
 
 	started bool
 	ended   bool
+	skipped int    // attributes of this list that nobody asked for
 	rest    string // value part of a Plain or Base64 line whose name was read
 	err     error
 }
@@ -53,7 +54,7 @@ func (r *Reader) Stream() string { return r.stream }
 func (r *Reader) Buffered() *bufio.Reader { return r.r }
 
 // Reset forgets the state of the current list: the next call starts a new one.
-func (r *Reader) Reset() { r.started, r.ended, r.err = false, false, nil }
+func (r *Reader) Reset() { r.started, r.ended, r.skipped, r.err = false, false, 0, nil }
 
 // Err returns the first error met in the current list.
 func (r *Reader) Err() error { return r.err }
@@ -76,7 +77,18 @@ func (r *Reader) Str(name string) (string, error) {
 		case !r.Lenient:
 			return "", r.fail(&UnexpectedError{Got: got, Want: name, Stream: r.stream})
 		}
+		if err := r.skip(); err != nil {
+			return "", r.fail(err)
+		}
 	}
+}
+
+// skip counts an attribute that a lenient Reader passes over.
+func (r *Reader) skip() error {
+	if r.skipped++; r.skipped > maxSkipped {
+		return fmt.Errorf("attribute count exceeds limit %d in input from %s", maxSkipped, r.stream)
+	}
+	return nil
 }
 
 // uint reads a number the way C programs scan an unsigned one: leading blanks
@@ -229,6 +241,9 @@ func (r *Reader) End() error {
 		}
 		if !r.Lenient {
 			return &UnexpectedError{Got: name, Want: "(list terminator)", Stream: r.stream}
+		}
+		if err := r.skip(); err != nil {
+			return err
 		}
 		if hasMore {
 			if _, err := r.value(name); err != nil {

@@ -2,7 +2,6 @@ package attr
 
 import (
 	"encoding/base64"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -31,7 +30,7 @@ func (w *Writer) Str(name, value string) *Writer {
 	switch w.form {
 	case Null:
 		if strings.IndexByte(name, 0) >= 0 || strings.IndexByte(value, 0) >= 0 {
-			w.err = fmt.Errorf("attribute %s: null byte in value", name)
+			w.err = &ValueError{name, "null byte in value"}
 			return w
 		}
 		w.buf = append(w.buf, name...)
@@ -40,7 +39,7 @@ func (w *Writer) Str(name, value string) *Writer {
 		w.buf = append(w.buf, 0)
 	case Plain:
 		if strings.ContainsAny(value, "\x00\n") || strings.ContainsAny(name, "=\x00\n") {
-			w.err = fmt.Errorf("attribute %s: null byte or newline in value", name)
+			w.err = &ValueError{name, "null byte or newline in value"}
 			return w
 		}
 		w.buf = append(w.buf, name...)

@@ -44,7 +44,8 @@ type pooled struct {
 // When that fails the connection is dropped and the request is made again on
 // a new one, after a second. f must therefore be repeatable.
 //
-// An error for which Permanent was used is returned at once.
+// An error for which Permanent was used is returned at once, and so is that of
+// a request that cannot be sent because of a value in it.
 func (p *Persistent) Call(ctx context.Context, f func(c *attr.Conn) error) error {
 	for try := 1; ; try++ {
 		conn, err := p.get()
@@ -58,6 +59,10 @@ func (p *Persistent) Call(ctx context.Context, f func(c *attr.Conn) error) error
 		var permanent *permanentError
 		if errors.As(err, &permanent) {
 			return permanent.error
+		}
+		var value *attr.ValueError
+		if errors.As(err, &value) {
+			return err
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
