@@ -315,3 +315,46 @@ func FuzzAddressPattern(f *testing.F) {
 		}
 	})
 }
+
+// What must end before all rules were asked is not permitted.
+func TestCanceledIsNotPermitted(t *testing.T) {
+	c, log, err := newChecker(t, "127.0.0.1:1", "smtpd_recipient_restrictions = reject_unauth_destination")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	s := newSession(log)
+	s.Tx.Recipient = "user@elsewhere.test"
+	if reply := c.Recipient(ctx, s); !strings.HasPrefix(reply.Text, "451 4.3.0 ") {
+		t.Errorf("got %+v", reply)
+	}
+}
+
+// The reply of a policy server is limited.
+func TestHugePolicyReply(t *testing.T) {
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			// The client hangs up in the middle of this.
+			_, _ = conn.Write([]byte("action=reject " + strings.Repeat("x", 100000) + "\n\n"))
+			conn.Close()
+		}
+	}()
+	c, log, err := newChecker(t, "127.0.0.1:1", "smtpd_policy_service_try_limit = 1", "smtpd_policy_service_default_action = 450 4.7.1 try later",
+		"smtpd_recipient_restrictions = check_policy_service inet:"+listener.Addr().String()+", permit_mynetworks, reject")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reply := c.Recipient(context.Background(), newSession(log)); !strings.HasPrefix(reply.Text, "450 4.7.1 ") {
+		t.Errorf("got %+v", reply)
+	}
+}

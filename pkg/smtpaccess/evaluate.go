@@ -74,8 +74,11 @@ func (e *evaluation) list(list []restriction) verdict {
 		if e.s.Tx.Actions.Discard {
 			return permit
 		}
-		if e.deferred() || e.ctx.Err() != nil {
+		if e.deferred() {
 			return dunno
+		}
+		if e.ctx.Err() != nil {
+			break
 		}
 		if r.kind == "warn_if_reject" {
 			if r.next == "" {
@@ -91,6 +94,11 @@ func (e *evaluation) list(list []restriction) verdict {
 		if v != dunno {
 			return v
 		}
+	}
+	if e.ctx.Err() != nil {
+		// The session is being ended. The rules that were not asked, or
+		// could not be, may be those that refuse.
+		return e.refuse(ClassSoftware, 451, "4.3.0", e.text("Server local error"))
 	}
 	return dunno
 }

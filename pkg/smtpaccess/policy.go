@@ -31,6 +31,7 @@ type policyService struct {
 	retryDelay    time.Duration
 	defaultAction string
 	context       string
+	maxValue      int // bytes of one value in a reply
 
 	mu   sync.Mutex
 	idle []*policyConn
@@ -54,6 +55,7 @@ func (c *Checker) parsePolicy(arg string) (*policyService, error) {
 		retryDelay:    c.cfg.Time(params.SmtpdPolicyServiceRetryDelay),
 		defaultAction: c.cfg.String(params.SmtpdPolicyServiceDefaultAction),
 		context:       c.cfg.String(params.SmtpdPolicyServicePolicyContext),
+		maxValue:      4 * c.cfg.Int(params.LineLengthLimit),
 	}
 	p.name = arg
 	if strings.HasPrefix(arg, "{") {
@@ -167,7 +169,9 @@ func (p *policyService) get(ctx context.Context) (*policyConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &policyConn{Conn: attr.NewConn(c, attr.Plain, p.name, p.timeout), born: now}, nil
+	conn := &policyConn{Conn: attr.NewConn(c, attr.Plain, p.name, p.timeout), born: now}
+	conn.R.MaxValue = p.maxValue
+	return conn, nil
 }
 
 func (p *policyService) put(conn *policyConn) {
