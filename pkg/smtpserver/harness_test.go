@@ -81,6 +81,9 @@ func (s *fakeStream) Finish() (cleanupclient.Status, string, error) {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
 	s.m.finished = true
+	if s.c.onFinish != nil {
+		s.c.onFinish()
+	}
 	return s.c.status, s.c.reason, nil
 }
 func (s *fakeStream) Abort() {
@@ -96,6 +99,7 @@ type fakeCleanup struct {
 	messages []*fakeMessage
 	status   cleanupclient.Status
 	reason   string
+	onFinish func()
 }
 
 func (c *fakeCleanup) open(_ context.Context, _ string, flags cleanupclient.Flags) (cleanupclient.Stream, error) {

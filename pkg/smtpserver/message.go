@@ -271,11 +271,14 @@ func (s *session) finishMessage(bdat bool) (bool, error) {
 			return s.refused(reply)
 		}
 	}
-	if status == 0 && s.ctx.Err() == nil {
-		status, reason = s.endMessage()
-	}
-	if status == 0 && s.ctx.Err() != nil {
+	switch {
+	case status != 0:
+	case s.ctx.Err() != nil:
+		// The session is being ended: nobody would hear that the message
+		// was accepted.
 		status = cleanupclient.Write
+	default:
+		status, reason = s.endMessage()
 	}
 	tx.content.started = false
 	if status == 0 {

@@ -1,7 +1,10 @@
 package smtpserver
 
 import (
+	"bufio"
+	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -317,4 +320,36 @@ func TestFirstLines(t *testing.T) {
 		}
 	}
 	ts.quit(c)
+}
+
+// A session that is ended before a message was handed over does not accept it,
+// and one that is ended after that says so.
+func TestCanceledAroundCommit(t *testing.T) {
+	ts := newTestServer(t)
+	for _, after := range []bool{true, false} {
+		ctx, cancel := context.WithCancel(context.Background())
+		ts.cleanup.messages, ts.cleanup.onFinish = nil, cancel
+		near, far := net.Pipe()
+		ts.sessions.add(1)
+		go func() {
+			defer ts.sessions.add(-1)
+			defer far.Close()
+			ts.server.Serve(ctx, far, nil, false)
+		}()
+		c := &client{t, near, bufio.NewReader(near)}
+		c.want("220")
+		c.do("EHLO x", "250", "MAIL FROM:<a@b>", "250", "RCPT TO:<u@example.test>", "250", "DATA", "354")
+		want := "250 2.0.0 Ok: queued as "
+		if !after {
+			cancel()
+			want = "451 4.3.0 "
+		}
+		c.do("text\r\n.", want)
+		near.Close()
+		ts.sessions.Wait()
+		if accepted := len(ts.cleanup.accepted()) == 1; accepted != after {
+			t.Errorf("canceled after the message: %t, accepted: %t", after, accepted)
+		}
+		cancel()
+	}
 }
