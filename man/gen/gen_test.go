@@ -226,7 +226,7 @@ show \-x \(aqfile\(aq
 .fi
 .SH DESCRIPTION
 Text with \fB\-x\fR, \fIfile\fR and \fBqueue_directory\fR, see \fBshow\fR(1).
-.TP
+.TP 7
 \fB\-x\fR \fIfile\fR
 .TQ
 \fB\-y\fR

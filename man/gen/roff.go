@@ -64,7 +64,7 @@ func (w *roffWriter) blocks(list []block) {
 }
 
 func (w *roffWriter) item(bl block) {
-	w.linef(".TP")
+	w.linef(".TP 7") // a list of bullets before would leave its own indentation
 	for i, term := range bl.terms {
 		if i > 0 {
 			w.linef(".TQ")
