@@ -26,7 +26,7 @@ func (t *tool) create(spec string) (err error) {
 	if typ == "" || path == "" {
 		return fmt.Errorf("open dictionary: expecting \"type:name\" form instead of \"%s\"", spec)
 	}
-	source, name := os.Stdin, "stdin"
+	source, name := t.in, "stdin"
 	if t.mode != 'i' {
 		name = path
 		if source, err = os.Open(path); err != nil {

@@ -5,6 +5,7 @@ package maptool
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,7 @@ type tool struct {
 	keepRoot    bool // -o
 	defaultMode bool // -p
 
+	in  *os.File
 	out *bufio.Writer
 }
 
@@ -55,12 +57,16 @@ func Main(alias bool) int {
 		name = "postalias"
 	}
 	maillog.Init(name, maillog.WithStderr(program))
-	t := &tool{alias: alias, program: program, fold: true, flags: table.WarnDup, out: bufio.NewWriterSize(os.Stdout, 64<<10)}
+	t := newTool(alias, program, os.Stdin, os.Stdout)
 	status, err := t.run(os.Args[1:])
 	if err != nil {
 		maillog.Fatalf("%s", err)
 	}
 	return status
+}
+
+func newTool(alias bool, program string, in *os.File, out io.Writer) *tool {
+	return &tool{alias: alias, program: program, fold: true, flags: table.WarnDup, in: in, out: bufio.NewWriterSize(out, 64<<10)}
 }
 
 func (t *tool) run(args []string) (status int, err error) {
@@ -122,6 +128,9 @@ func (t *tool) work(tables []string) (status int, err error) {
 	case t.mode == 'd':
 		return t.remove(tables)
 	case t.mode == 's':
+		if t.cfg.Dialect37() && strings.HasPrefix(tables[0], "proxy:") {
+			return 1, fmt.Errorf("can't sequence maps via the proxy service")
+		}
 		return 0, t.list(tables[0])
 	case t.mode == 'q':
 		return t.query(tables)

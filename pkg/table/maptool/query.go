@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"suffix/pkg/maillog"
 	"suffix/pkg/table"
@@ -75,9 +74,9 @@ func (t *tool) query(specs []string) (status int, err error) {
 		return err
 	}
 	if t.bodies || t.headers {
-		err = t.message(os.Stdin, look)
+		err = t.message(t.in, look)
 	} else {
-		err = eachLine(os.Stdin, look)
+		err = eachLine(t.in, look)
 	}
 	return status, err
 }
@@ -219,7 +218,7 @@ func (t *tool) remove(specs []string) (status int, err error) {
 		return nil
 	}
 	if t.key == "-" {
-		err = eachLine(os.Stdin, remove)
+		err = eachLine(t.in, remove)
 	} else {
 		err = remove(t.key)
 	}
