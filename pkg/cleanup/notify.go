@@ -1,6 +1,7 @@
 package cleanup
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -34,7 +35,9 @@ func (n *notifier) fire() {
 
 func (n *notifier) run() {
 	for {
-		if err := ipc.Trigger(ipc.Public, n.service, "W", n.timeout, 0); err != nil {
+		// A queue manager that is not there looks at the queue when it starts.
+		var absent *ipc.ConnectError
+		if err := ipc.Trigger(ipc.Public, n.service, "W", n.timeout, 0); err != nil && !errors.As(err, &absent) {
 			n.warn("%v", err)
 		}
 		n.mu.Lock()

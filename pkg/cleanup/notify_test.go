@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Triggers are never lost and do not pile up: while one is being answered any
@@ -57,4 +59,20 @@ func TestNotifierWarnsWithoutService(t *testing.T) {
 	if got := <-warned; got != "unable to look up public/qmgr: No such file or directory" {
 		t.Errorf("got %q", got)
 	}
+}
+
+// A queue manager that is not running finds the mail when it starts.
+func TestNotifierIsSilentWithoutServer(t *testing.T) {
+	queueDir(t)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: "public/qmgr"}); err != nil {
+		t.Fatal(err)
+	}
+	n := &notifier{service: "qmgr", timeout: time.Minute, warn: t.Errorf}
+	n.fire()
+	n.wait()
 }

@@ -62,7 +62,9 @@ func Check(cfg *config.Main, action Action, uid int) error {
 }
 
 // Trigger wakes up a service that reads a queue, and does not wait for it to
-// notice. The class and service name its socket below the queue directory.
+// notice. The class and service name its socket below the queue directory. That
+// nobody serves the socket is no error: the service looks at its queue when it
+// starts.
 func Trigger(class, service string, request string) error {
 	path := class + "/" + service
 	var st unix.Stat_t
@@ -76,7 +78,10 @@ func Trigger(class, service string, request string) error {
 			return fmt.Errorf("open %s: %s", path, syserr.Text(err))
 		}
 		defer unix.Close(fd)
-		return write(fd, path, request)
+		if _, err := unix.Write(fd, []byte(request)); err != nil {
+			return fmt.Errorf("write %s: %s", path, syserr.Text(err))
+		}
+		return nil
 	case unix.S_IFSOCK:
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
@@ -84,18 +89,13 @@ func Trigger(class, service string, request string) error {
 		}
 		defer unix.Close(fd)
 		if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
-			return fmt.Errorf("connect to %s: %s", path, syserr.Text(err))
+			return nil
 		}
-		return write(fd, path, request)
+		// Neither is a service that ends in this moment.
+		_, _ = unix.Write(fd, append([]byte(request), 0))
+		return nil
 	}
 	return fmt.Errorf("%s is not a socket or a fifo", path)
-}
-
-func write(fd int, path, request string) error {
-	if _, err := unix.Write(fd, append([]byte(request), 0)); err != nil {
-		return fmt.Errorf("write %s: %s", path, syserr.Text(err))
-	}
-	return nil
 }
 
 // LimitFileSize lowers the limit on the size of files that this process writes

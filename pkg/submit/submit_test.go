@@ -11,6 +11,8 @@ import (
 	"suffix/pkg/table"
 
 	_ "suffix/pkg/table/simple"
+
+	"golang.org/x/sys/unix"
 )
 
 func configWith(t *testing.T, settings ...string) *config.Main {
@@ -72,6 +74,21 @@ func TestTrigger(t *testing.T) {
 	}
 	if err := os.WriteFile("public/file", nil, 0600); err != nil {
 		t.Fatal(err)
+	}
+	l.Close()
+	if err := os.Remove("public/pickup"); err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: "public/pickup"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Trigger("public", "pickup", "W"); err != nil {
+		t.Errorf("socket without server: %v", err)
 	}
 	if err := Trigger("public", "file", "W"); err == nil {
 		t.Error("a file is no service")
