@@ -15,6 +15,7 @@
 GO      = go
 GOFLAGS = -trimpath -ldflags "-s -w"
 BIN     = bin
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 config_directory  = /etc/postfix
 command_directory = /usr/sbin
@@ -65,11 +66,10 @@ install: build
 	sh conf/install.sh
 
 lint:
-	@unformatted=`gofmt -l cmd libexec pkg test`; if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
+	@unformatted=`gofmt -l cmd libexec man pkg test`; if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags interop ./...
-	@checker=`command -v staticcheck || echo $$($(GO) env GOPATH)/bin/staticcheck`; \
-	if [ -x "$$checker" ]; then echo "$$checker ./..."; "$$checker" ./...; else echo "staticcheck is not installed: skipped"; fi
+	$(GO) run $(STATICCHECK) ./...
 
 race:
 	CGO_ENABLED=1 $(GO) test -race ./pkg/... ./libexec/...
