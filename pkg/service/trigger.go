@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 const (
 	triggerTimeout = 10 * time.Second
 	maxTrigger     = 1024
+	maxCallers     = 100 // who are connected and have not called yet
 )
 
 // runTriggers serves wakeup calls until there is a reason to leave, and does
@@ -101,8 +103,10 @@ func (s *server) handleTrigger(ctx context.Context, request []byte) {
 	s.d.Trigger(ctx, s.p, request)
 }
 
-// acceptTriggers takes calls from one listener.
+// acceptTriggers takes calls from one listener. A caller who does not speak
+// keeps nobody waiting but himself.
 func (s *server) acceptTriggers(l *listener, arrived func([]byte) bool) {
+	silent := make(chan struct{}, maxCallers)
 	for {
 		if err := l.wait(); err != nil {
 			s.acceptError(err)
@@ -117,18 +121,29 @@ func (s *server) acceptTriggers(l *listener, arrived func([]byte) bool) {
 			continue
 		}
 		maillog.Debugf("trigger_server_accept_local: trigger arrived")
-		buf := make([]byte, maxTrigger)
-		n := 0
-		if err = c.SetReadDeadline(time.Now().Add(triggerTimeout)); err == nil {
-			n, err = c.Read(buf)
-		}
-		c.Close()
-		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) {
-			maillog.Debugf("read trigger: %s", syserr.Text(err))
-		}
-		if n > 0 && !arrived(buf[:n]) {
-			return
-		}
+		silent <- struct{}{}
+		go func() {
+			defer s.recovered("trigger")
+			defer func() { <-silent }()
+			takeCall(c, arrived)
+		}()
+	}
+}
+
+// takeCall reads one call and hands it over. Only then does the caller see the
+// end: what he asks for after that comes after it.
+func takeCall(c net.Conn, arrived func([]byte) bool) {
+	defer c.Close()
+	buf := make([]byte, maxTrigger)
+	if c.SetReadDeadline(time.Now().Add(triggerTimeout)) != nil {
+		return
+	}
+	n, err := c.Read(buf)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		maillog.Debugf("read trigger: %s", syserr.Text(err))
+	}
+	if n > 0 {
+		arrived(buf[:n])
 	}
 }
 
