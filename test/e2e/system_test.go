@@ -161,7 +161,7 @@ func (s *system) logTail() string {
 	if err != nil {
 		return err.Error()
 	}
-	const most = 4000
+	const most = 20000
 	return "end of the log:\n" + string(log[max(0, len(log)-most):])
 }
 
