@@ -17,6 +17,7 @@ import (
 	"suffix/pkg/rewriteclient"
 	"suffix/pkg/smtpaccess"
 
+	_ "suffix/pkg/table/regexp"
 	_ "suffix/pkg/table/simple"
 )
 
