@@ -1,0 +1,188 @@
+//go:build interop
+
+package interop
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// observations are masked texts by what they were seen of; their order does not
+// count.
+type observations map[string][]string
+
+// logLine is a line of the log: time, host, tag[pid], text.
+var logLine = regexp.MustCompile(`^\w{3} [ \d]\d \d\d:\d\d:\d\d \S+ ([^\[\s]+)\[\d+\]: (.*)\n$`)
+
+func splitLog(line string) (tag, text string, ok bool) {
+	m := logLine.FindStringSubmatch(line)
+	if m == nil {
+		return "", "", false
+	}
+	return m[1], m[2], true
+}
+
+// masks hide what differs between any two runs.
+var masks = []struct {
+	pattern *regexp.Regexp
+	text    string
+}{
+	{regexp.MustCompile(`\b(deferred|defer|hold)/[0-9A-F]/`), "$1/X/"},
+	{regexp.MustCompile(`\b\d{14}\.\w{8,20}@`), "TIME.ID@"},
+	{regexp.MustCompile(`\b\w{8,20}([.]\d{10}/)`), "ID.EPOCH/"},
+	{regexp.MustCompile(`\b0123456789ABC\b`), "NO-SUCH-ID"},
+	{regexp.MustCompile(`\b[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10}z[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{4,8}\b`), "ID"},
+	{regexp.MustCompile(`\b[0-9A-F]{9,16}([*!]? )`), "ID$1"},
+	{regexp.MustCompile(`\b[0-9A-F]{9,16}\b`), "ID"},
+	{regexp.MustCompile(`\b(\w{3}, )?[ \d]?\d \w{3} 20\d\d \d\d:\d\d:\d\d [+-]\d{4}( \(\w+\))?`), "DATE"},
+	{regexp.MustCompile(`\b\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d( 20\d\d)?`), "DATE"},
+	{regexp.MustCompile(`\bdelays?=[\d./]+`), "delay=T"},
+	{regexp.MustCompile(`\bpid[ =]\d+`), "pid=PID"},
+	{regexp.MustCompile(`\bSIZE=\d+`), "SIZE=N"},
+	{regexp.MustCompile(`, size=\d+`), ", size=N"},
+	{regexp.MustCompile(`^ID([*! ]) +\d+ `), "ID$1 N "},
+	{regexp.MustCompile(`-- \d+ Kbytes`), "-- N Kbytes"},
+	{regexp.MustCompile(`"(arrival_time|message_size)": \d+`), `"$1": N`},
+	{regexp.MustCompile(`\b(message_size:|create_time=|arrival_time:|message_arrival_time:|log_client_port=|client_port=|rewrite_context_time=).*`), "$1 N"},
+	{regexp.MustCompile(`\b3\.(7\.11|11\.\d+)\b`), "VERSION"},
+}
+
+func (s *system) mask(text string) string {
+	text = strings.ReplaceAll(text, s.dir, "DIR")
+	for name, port := range s.ports {
+		text = regexp.MustCompile(`\b`+strconv.Itoa(port)+`\b`).ReplaceAllString(text, name)
+	}
+	for _, m := range masks {
+		text = m.pattern.ReplaceAllString(text, m.text)
+	}
+	return text
+}
+
+// A difference is known: what matches the pattern, in observations whose name
+// matches where, is replaced in both runs before they are compared.
+type difference struct {
+	where, pattern, text string
+	reason               string
+}
+
+// differences between Postfix 3.7 and what this suite does, also where it is
+// told to speak as 3.7.
+var differences = []difference{
+	{`^command postconf`, `(?m)^(.*unused parameter: suffix_dialect=3.7|suffix_dialect = 3.7)\n`, "", "the parameter is ours"},
+	{`^command postlog`, `(?m)^postlog: .*\n`, "", "Postfix before 3.8 writes to standard error only where that is a terminal"},
+	{`^listing postqueue -j`, `"orig_address": "[^"]*", `, "", "Postfix before 3.11 has no original addresses in the listing"},
+	{`^mailbox`, `(?s)(\nThis is the mail system at host [^\n]*\n).*?\n( +The mail system\n)`, "$1$2", "the words of the built-in notices are our own"},
+	{`^postcat -oq`, `(?m)^ +\d+ `, "N ", "offsets depend on the lengths of times and ports"},
+	{`^command postkick`, `exit code -1`, "exit code 0", "Postfix's postkick dies of SIGPIPE where the server ends the connection before the end of the request"},
+	{`^log postfix/verify$`, `^(cache \S+ full cleanup: .*|error: unsupported dictionary type: pebble|warning: address_verify_map: unsupported dictionary type: pebble.*)$`, "", "there are no caches on disk yet"},
+	{`^log postfix/(smtp|lmtp)$`, `, tls=none`, "", "Postfix before 3.11 does not log this; ours does where it is not told to speak as 3.7"},
+	{`^log postfix/master$`, `^terminating on signal 15$`, "", "whether this is logged depends on who ends first, master or the logger"},
+	{`^log postfix/cleanup$`, `^ID: message-id=<TIME.ID@` + hostname + `>$`, "", "for a notice that has no recipient left, Postfix makes a queue file and drops it"},
+}
+
+// settle applies the known differences. The order of what a notice says about
+// recipients of different transports is not fixed.
+func (o observations) settle() observations {
+	settled := make(observations)
+	for key, list := range o {
+		for _, text := range list {
+			for _, d := range differences {
+				if regexp.MustCompile(d.where).MatchString(key) {
+					text = regexp.MustCompile(d.pattern).ReplaceAllString(text, d.text)
+				}
+			}
+			if strings.Contains(text, "multipart/report") {
+				paragraphs := strings.Split(text, "\n\n")
+				slices.Sort(paragraphs)
+				text = strings.Join(paragraphs, "\n\n")
+			}
+			if text != "" {
+				settled[key] = append(settled[key], text)
+			}
+		}
+	}
+	return settled
+}
+
+// compare reports what got has and want has not, and the reverse.
+func compare(t *testing.T, want, got observations) {
+	t.Helper()
+	want, got = want.settle(), got.settle()
+	keys := maps.Clone(want)
+	maps.Copy(keys, got)
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		missing, extra := subtract(want[key], got[key]), subtract(got[key], want[key])
+		if len(missing)+len(extra) == 0 {
+			continue
+		}
+		var b strings.Builder
+		fmt.Fprintf(&b, "%s differs from Postfix:\n", key)
+		missing, extra = pairs(&b, missing, extra)
+		for _, text := range missing {
+			fmt.Fprintf(&b, "- %s\n", strings.ReplaceAll(text, "\n", "\n- "))
+		}
+		for _, text := range extra {
+			fmt.Fprintf(&b, "+ %s\n", strings.ReplaceAll(text, "\n", "\n+ "))
+		}
+		t.Error(b.String())
+	}
+}
+
+// subtract returns the elements of a that are not in b, as many as there are
+// more of them.
+func subtract(a, b []string) []string {
+	count := make(map[string]int)
+	for _, text := range b {
+		count[text]++
+	}
+	var rest []string
+	for _, text := range a {
+		if count[text]--; count[text] < 0 {
+			rest = append(rest, text)
+		}
+	}
+	return rest
+}
+
+// pairs shows texts of several lines that are alike line by line, and returns
+// the rest.
+func pairs(b *strings.Builder, missing, extra []string) (m, e []string) {
+	e = extra
+	for _, text := range missing {
+		lines := strings.Split(text, "\n")
+		best := slices.MaxFunc(append(e, ""), func(x, y string) int { return similar(lines, x) - similar(lines, y) })
+		if similar(lines, best) < 2 {
+			m = append(m, text)
+			continue
+		}
+		e = slices.DeleteFunc(slices.Clone(e), func(x string) bool { return x == best })
+		fmt.Fprintf(b, "lines of the text that begins with %.100q:\n", text)
+		others := strings.Split(best, "\n")
+		gone, new := subtract(lines, others), subtract(others, lines)
+		if len(gone)+len(new) == 0 {
+			fmt.Fprintf(b, "(only their order)\n")
+			gone, new = lines, others
+		}
+		for _, l := range gone {
+			fmt.Fprintf(b, "  - %q\n", l)
+		}
+		for _, l := range new {
+			fmt.Fprintf(b, "  + %q\n", l)
+		}
+	}
+	return m, e
+}
+
+// similar counts the lines that a text shares with others.
+func similar(lines []string, text string) int {
+	other := strings.Split(text, "\n")
+	if len(lines) < 2 || len(other) < 2 {
+		return 0
+	}
+	return len(lines) - len(subtract(lines, other))
+}
