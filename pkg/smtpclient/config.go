@@ -24,7 +24,6 @@ import (
 type Log interface {
 	Infof(format string, args ...any)
 	Warnf(format string, args ...any)
-	Errorf(format string, args ...any)
 	Logf(level maillog.Level, format string, args ...any)
 }
 

@@ -11,6 +11,7 @@ import (
 	"suffix/pkg/address"
 	"suffix/pkg/datawriter"
 	"suffix/pkg/dsn"
+	"suffix/pkg/maillog"
 	"suffix/pkg/mime"
 	"suffix/pkg/outcome"
 	"suffix/pkg/record"
@@ -55,7 +56,7 @@ func (t *transaction) message() error {
 		return nil
 	case errors.As(err, &local):
 		// Nothing was committed: the server sees the connection go.
-		s.log().Errorf("%s: queue file read error: %v", d.req.QueueID, local.error)
+		s.log().Logf(maillog.Error, "%s: queue file read error: %v", d.req.QueueID, local.error)
 		s.dead, s.noCache = true, true
 		d.fail(s, messageFailure("4.3.0", "queue file read error"))
 		return nil
@@ -242,14 +243,16 @@ func (t *transaction) extraHeaders() []string {
 	return lines
 }
 
-// safeHeader keeps an address from becoming several header lines.
+// safeHeader keeps an address from becoming several header lines. Bytes that
+// are no UTF-8 stay as they are.
 func safeHeader(text string) string {
-	return strings.Map(func(c rune) rune {
+	b := []byte(text)
+	for i, c := range b {
 		if c < 32 || c == 127 {
-			return ' '
+			b[i] = ' '
 		}
-		return c
-	}, text)
+	}
+	return string(b)
 }
 
 // pacedWriter gives the whole content one time limit, which grows with what

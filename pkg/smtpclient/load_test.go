@@ -8,6 +8,7 @@ import (
 	"suffix/pkg/config"
 	"suffix/pkg/maillog"
 
+	_ "suffix/pkg/table/cidr"
 	_ "suffix/pkg/table/regexp"
 	_ "suffix/pkg/table/simple"
 )

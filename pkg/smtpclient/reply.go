@@ -140,14 +140,15 @@ func (p *replyReader) readLine() error {
 		if room := p.limit + 2 - len(p.line); room > 0 {
 			p.line = append(p.line, chunk[:min(room, len(chunk))]...)
 		}
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
+		full := errors.Is(err, bufio.ErrBufferFull)
+		if err != nil && !full {
 			return err
 		}
-		if total > readLineFactor*p.limit {
+		if most := readLineFactor * p.limit; total > most || full && total == most {
 			return errTooMuch
+		}
+		if !full {
+			break
 		}
 	}
 	for n := len(p.line); n > 0 && (p.line[n-1] == '\n' || p.line[n-1] == '\r'); n-- {

@@ -39,7 +39,7 @@ func TestReplies(t *testing.T) {
 		{"99 x\r\n\r\n550 5.1.1 y\r\n", reply{550, "5.1.1", "99 x\n\n550 5.1.1 y"}, "garbage 99 x|garbage "},
 		{"250x\r\n250 z\r\n", reply{250, "2.0.0", "250x\n250 z"}, "garbage 250x"},
 		{"250 caf\xc3\xa9 \xff\x00\r\n", reply{250, "2.0.0", "250 caf\u00e9 ??"}, ""},
-		{"250-" + strings.Repeat("a", 200) + "\r\n250 b\r\n", reply{250, "2.0.0", "250-" + strings.Repeat("a", 96)},
+		{"250-" + strings.Repeat("a", 190) + "\r\n250 b\r\n", reply{250, "2.0.0", "250-" + strings.Repeat("a", 96)},
 			"line 250-" + strings.Repeat("a", 26) + "|text 250 b"},
 	}
 	for _, test := range tests {
@@ -55,6 +55,12 @@ func TestReplies(t *testing.T) {
 	}
 	if _, _, err := readReplies(strings.Repeat("x", 10000), 100); !errors.Is(err, errTooMuch) {
 		t.Errorf("endless line: %v", err)
+	}
+	for _, length := range []int{200, 201} { // with the line end: twice the limit, and more
+		got, _, err := readReplies("250 "+strings.Repeat("x", length-5)+"\n", 100)
+		if ok := length == 200; (len(got) == 1) != ok || errors.Is(err, errTooMuch) == ok {
+			t.Errorf("line of %d bytes: %d replies, %v", length, len(got), err)
+		}
 	}
 	if _, _, err := readReplies(strings.Repeat("250-x\r\n", 1001), 100); !errors.Is(err, errTooMuch) {
 		t.Errorf("endless reply: %v", err)
