@@ -191,7 +191,8 @@ func (p *proxy) failed(request, key string, status Status, err error) error {
 			text = fmt.Sprintf("%s %s access is not configured for table \"%s\"", p.service, request, p.name)
 		}
 	}
-	maillog.Errorf("%s", text)
+	// The lookup fails, not the program, however often that happens.
+	maillog.Logf(maillog.Error, "%s", text)
 	return &table.Error{Err: errors.New(text)}
 }
 

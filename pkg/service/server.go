@@ -270,7 +270,9 @@ func (s *server) acceptError(err error) {
 		return
 	}
 	// Out of descriptors, for one: the next try would fail at once, again.
-	maillog.Errorf("accept connection: %s", syserr.Text(err))
+	// This does not count towards the errors that end a program: the clients
+	// that it has are well.
+	maillog.Logf(maillog.Error, "accept connection: %s", syserr.Text(err))
 	time.Sleep(time.Second)
 }
 
