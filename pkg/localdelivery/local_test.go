@@ -562,6 +562,20 @@ func TestCommandTimeLimit(t *testing.T) {
 	w.wantRecorded("bounce", "5.3.0", `Command time limit exceeded: "echo started; sleep 600". Command output: started `)
 }
 
+// A command that says more than anybody reads is not held up by that, neither
+// before it has read the message nor after.
+func TestTalkativeCommand(t *testing.T) {
+	for _, command := range []string{"yes | head -c 300000; cat > OUT", "cat > OUT; yes | head -c 300000; true"} {
+		w := newWorld(t, set("command_time_limit", "20s"))
+		w.table(`run "|` + strings.ReplaceAll(command, "OUT", w.dir+"/work/out") + "\"\n")
+		w.settings = append(w.settings, set("alias_maps", "texthash:"+w.dir+"/table"))
+		w.wantDone(w.to("run"))
+		if !strings.HasSuffix(w.read("work/out"), "\nend\n") {
+			t.Errorf("%s: command read %q", command, w.read("work/out"))
+		}
+	}
+}
+
 func TestRestrictions(t *testing.T) {
 	w := newWorld(t, set("allow_mail_to_commands", ""), set("allow_mail_to_files", "forward"))
 	w.table("run \"|true\"\nfile /tmp/x\n")

@@ -9,8 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"suffix/pkg/deliver"
 	"suffix/pkg/dsn"
@@ -94,7 +97,7 @@ func (c *Command) Run(ctx context.Context, r *deliver.Request, o CopyOptions) (o
 		return "", dsn.DSN{Status: "4.3.0", Reason: "Delivery failed: " + syserr.Text(err)}, err
 	}
 	defer stdin.Close()
-	stdout, childOut, err := os.Pipe()
+	stdout, childOut, err := pipeFrom()
 	if err != nil {
 		childIn.Close()
 		return "", dsn.DSN{Status: "4.3.0", Reason: "Delivery failed: " + syserr.Text(err)}, err
@@ -115,6 +118,26 @@ func pipeTo() (write, read *os.File, err error) {
 	return write, read, err
 }
 
+// pipeFrom makes the pipe for output. The child does not wait for somebody to
+// read it: what the pipe cannot hold is lost to it.
+func pipeFrom() (read, write *os.File, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, os.NewSyscallError("pipe2", err)
+	}
+	// Package os knows the writing end as a blocking one, and leaves its mode
+	// alone when it hands it to the child.
+	write = os.NewFile(uintptr(fds[1]), "output")
+	for _, fd := range fds {
+		if err := unix.SetNonblock(fd, true); err != nil {
+			unix.Close(fds[0])
+			write.Close()
+			return nil, nil, os.NewSyscallError("fcntl", err)
+		}
+	}
+	return os.NewFile(uintptr(fds[0]), "output"), write, nil
+}
+
 // notStarted words the failure as the child process of Postfix would, which
 // exits with "temporary failure".
 func (c *Command) notStarted(name string, err error) (string, dsn.DSN, error) {
@@ -133,19 +156,43 @@ func (c *Command) notStarted(name string, err error) (string, dsn.DSN, error) {
 // converse writes the message, reads the output and waits, each within the
 // time limit.
 func (c *Command) converse(ctx context.Context, child *exec.Cmd, stdin, stdout *os.File, r *deliver.Request, o CopyOptions) (string, dsn.DSN, error) {
-	kill := func() {
+	// A process group is killed only while its first process is there: after
+	// that, its number may belong to others.
+	var mu sync.Mutex
+	reaped := false
+	timedOut := false
+	kill := func(late bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if reaped {
+			return
+		}
+		timedOut = timedOut || late
 		if err := syscall.Kill(-child.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			maillog.Warnf("kill process group %d: %s", child.Process.Pid, syserr.Text(err))
 		}
 	}
-	stop := context.AfterFunc(ctx, kill)
+	wait := func() error {
+		exited(child.Process.Pid)
+		mu.Lock()
+		defer mu.Unlock()
+		reaped = true
+		return child.Wait()
+	}
+	defer func() {
+		if !reaped { // a panic
+			kill(false)
+			_ = wait()
+		}
+	}()
+	stop := context.AfterFunc(ctx, func() { kill(false) })
 	defer stop()
 
-	timedOut := false
+	expired := false
 	expire := func(what string) {
 		maillog.Warnf("%s", what)
-		timedOut = true
-		kill()
+		expired = true
+		kill(true)
 	}
 	copyErr := Copy(&deadlineWriter{stdin, c.Limit}, r, o)
 	stdin.Close()
@@ -153,18 +200,22 @@ func (c *Command) converse(ctx context.Context, child *exec.Cmd, stdin, stdout *
 		expire("pipe_command_write: write time limit exceeded")
 	}
 	output, err := readOutput(stdout, c.Limit)
-	if errors.Is(err, os.ErrDeadlineExceeded) && !timedOut {
+	if errors.Is(err, os.ErrDeadlineExceeded) && !expired {
 		expire("pipe_command_read: read time limit exceeded")
 	}
 	waiter := time.AfterFunc(c.Limit, func() {
 		maillog.Warnf("pipe_command_wait_or_kill: child wait time limit exceeded")
-		kill()
+		kill(true)
 	})
-	waitErr := child.Wait()
-	if !waiter.Stop() {
-		timedOut = true
-	}
+	waitErr := wait()
+	waiter.Stop()
 	return c.result(child, waitErr, timedOut, copyErr, output)
+}
+
+// exited returns when a child has ended, and leaves it to be reaped.
+func exited(pid int) {
+	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
 }
 
 func (c *Command) result(child *exec.Cmd, waitErr error, timedOut bool, copyErr error, output string) (string, dsn.DSN, error) {
@@ -207,6 +258,8 @@ func (c *Command) result(child *exec.Cmd, waitErr error, timedOut bool, copyErr 
 		d := copyFailure.DSN()
 		d.Reason = fmt.Sprintf("Command failed: %s: \"%s\"", d.Reason, name)
 		return output, d, copyErr
+	case copyErr != nil && copyFailure == nil:
+		return fail("4.3.0", "Command failed: "+syserr.Text(copyErr), "internal software error")
 	case waitErr != nil && !child.ProcessState.Success():
 		return fail("4.3.0", "Delivery failed: "+waitErr.Error(), "internal software error")
 	}

@@ -191,13 +191,15 @@ func (c *copier) line(s string) {
 }
 
 // oneLine keeps an address from forging another line (spec hardening §3.3).
+// Bytes that are no UTF-8 stay as they are.
 func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return '?'
+	b := []byte(s)
+	for i, c := range b {
+		if c < ' ' || c == 0x7f {
+			b[i] = '?'
 		}
-		return r
-	}, s)
+	}
+	return string(b)
 }
 
 // DeliveredTo collects the Delivered-To: headers of a message, lower-cased: an

@@ -32,18 +32,25 @@ func (m *Mbox) Append(r *deliver.Request, o CopyOptions, limit int64) (start int
 	if regular && limit > 0 {
 		w = &limited{f: m.File, left: limit - start}
 	}
-	err = Copy(w, r, o)
-	if err == nil && regular {
-		if syncErr := m.Sync(); syncErr != nil && !errors.Is(syncErr, syscall.EINVAL) {
-			err = &CopyError{Err: syncErr, Writing: true}
+	complete := false
+	defer func() {
+		if complete || !regular {
+			return
 		}
-	}
-	if err != nil && regular {
 		if cutErr := m.Truncate(start); cutErr != nil {
 			maillog.Warnf("%s: cannot truncate after failed delivery: %s", m.Name(), syserr.Text(cutErr))
 		}
+	}()
+	if err = Copy(w, r, o); err != nil {
+		return start, err
 	}
-	return start, err
+	if regular {
+		if syncErr := m.Sync(); syncErr != nil && !errors.Is(syncErr, syscall.EINVAL) {
+			return start, &CopyError{Err: syncErr, Writing: true}
+		}
+	}
+	complete = true
+	return start, nil
 }
 
 // sequence counts the maildir deliveries of this process.
