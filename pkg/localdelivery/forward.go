@@ -127,20 +127,49 @@ func (d *delivery) findForward(s state, user *account.User) (path string, info f
 
 // openForward opens a .forward file as the user, if it can be trusted.
 func (d *delivery) openForward(path string, info fs.FileInfo, user *account.User) *os.File {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	switch {
-	case !info.Mode().IsRegular():
-		maillog.Warnf("file %s is not a regular file", path)
-	case ok && st.Uid != 0 && int(st.Uid) != user.UID:
-		maillog.Warnf("file %s has bad owner uid %d", path, st.Uid)
-	case info.Mode()&0o002 != 0:
-		maillog.Warnf("file %s is world writable", path)
-	default:
-		f, err := openAs(path, user.UID, user.GID)
+	if why := untrusted(info, user.UID); why != "" {
+		maillog.Warnf("file %s %s", path, why)
+		return nil
+	}
+	f, err := openAs(path, user.UID, user.GID)
+	if err == nil {
+		err = sameFile(f, info)
+		if opened, statErr := f.Stat(); err == nil && (statErr != nil || untrusted(opened, user.UID) != "") {
+			err = errChanged
+		}
 		if err == nil {
 			return f
 		}
-		maillog.Warnf("cannot open file %s: %s", path, syserr.Text(err))
+		f.Close()
+	}
+	maillog.Warnf("cannot open file %s: %s", path, syserr.Text(err))
+	return nil
+}
+
+// untrusted says why a user's .forward file must not be used; empty: it may.
+func untrusted(info fs.FileInfo, uid int) string {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !info.Mode().IsRegular():
+		return "is not a regular file"
+	case ok && st.Uid != 0 && int(st.Uid) != uid:
+		return fmt.Sprintf("has bad owner uid %d", st.Uid)
+	case info.Mode()&0o002 != 0:
+		return "is world writable"
+	}
+	return ""
+}
+
+var errChanged = errors.New("file status changed unexpectedly")
+
+// sameFile makes sure that an open file is the one that was looked at before.
+func sameFile(f *os.File, before fs.FileInfo) error {
+	opened, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !opened.Mode().IsRegular() || !os.SameFile(opened, before) {
+		return errChanged
 	}
 	return nil
 }
@@ -154,17 +183,22 @@ func openAs(path string, uid, gid int) (f *os.File, err error) {
 	return f, err
 }
 
-// lines delivers to the members that a file lists, line by line. The first
-// line that must be tried again ends the file.
+// lines delivers to the members that a file lists, line by line, a long line in
+// pieces. The first line that must be tried again ends the file.
 func (d *delivery) lines(s state, f *os.File) (result outcome.Result, count int) {
-	in := bufio.NewReaderSize(f, 4096)
+	in := bufio.NewReaderSize(f, d.lineLimit)
+	comment, start := false, true
 	for {
 		line, err := in.ReadSlice('\n')
 		if err != nil && err != io.EOF && !errors.Is(err, bufio.ErrBufferFull) {
 			return d.later(s, "4.3.0", "error reading forwarding file: "+syserr.Text(err)), count
 		}
-		if text := strings.TrimRight(string(line), "\r\n"); !strings.HasPrefix(text, "#") {
-			result, n := d.list(s, text)
+		if start {
+			comment = len(line) > 0 && line[0] == '#'
+		}
+		start = err == nil
+		if !comment {
+			result, n := d.list(s, strings.TrimRight(string(line), "\r\n"))
 			count += n
 			if result == outcome.Retry {
 				return result, count
@@ -230,6 +264,10 @@ func (d *delivery) include(s state, path string) outcome.Result {
 		return d.bounce(s, "5.3.5", misconfigured)
 	}
 	defer f.Close()
+	if err := sameFile(f, info); err != nil {
+		maillog.Warnf("cannot open include file %s: %s", path, syserr.Text(err))
+		return d.later(s, "4.3.5", misconfigured)
+	}
 	s.origin, s.expandedFrom = fromInclude, s.local
 	if s.owner == "" {
 		s.owner = s.rcpt.Address

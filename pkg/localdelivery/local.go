@@ -53,6 +53,7 @@ type settings struct {
 	ipcTimeout        time.Duration
 	duplicateLimit    int
 	tokenLimit        int
+	lineLimit         int
 	privileges        account.User
 	allowedCommands   map[origin]bool
 	allowedFiles      map[origin]bool
@@ -110,6 +111,7 @@ func New(cfg *config.Main, service string) (*Agent, error) {
 	s.ipcTimeout = cfg.Time(params.IpcTimeout)
 	s.duplicateLimit = cfg.Int(params.DuplicateFilterLimit)
 	s.tokenLimit = cfg.Int(params.HeaderAddressTokenLimit)
+	s.lineLimit = cfg.Int(params.LineLengthLimit)
 	s.expandOwner = cfg.Bool(params.ExpandOwnerAlias)
 	s.resetOwner = cfg.Bool(params.ResetOwnerAlias)
 	s.ownerRequest = cfg.Bool(params.OwnerRequestSpecial)
@@ -233,16 +235,26 @@ func (a *Agent) Deliver(ctx context.Context, r *deliver.Request) dsn.DSN {
 	}
 	for _, rcpt := range r.Recipients {
 		d := &delivery{Agent: a, ctx: ctx, req: r, loops: loops, top: rcpt, seen: newFilter(a.duplicateLimit)}
-		result := d.recipient(state{
-			sender: r.Sender, rcpt: rcpt, envelopeID: r.EnvelopeID, ret: r.Ret,
-		})
-		if d.finish(result) == outcome.Done {
+		if d.run() == outcome.Done {
 			r.MarkDone(rcpt)
 		} else {
 			r.KeepForRetry()
 		}
 	}
 	return dsn.DSN{}
+}
+
+// run delivers to one recipient of the request. Whatever happens, no forwarded
+// message is left half-way.
+func (d *delivery) run() outcome.Result {
+	defer func() {
+		for _, f := range d.forwards {
+			f.stream.Abort()
+		}
+	}()
+	return d.finish(d.recipient(state{
+		sender: d.req.Sender, rcpt: d.top, envelopeID: d.req.EnvelopeID, ret: d.req.Ret,
+	}))
 }
 
 // filter remembers what was already delivered to (duplicate_filter_limit). A

@@ -38,13 +38,14 @@ type recorded struct {
 type forwarded struct {
 	records  []string
 	finished bool
+	aborted  bool
 }
 
 func (f *forwarded) QueueID() string                     { return "FWD1" }
 func (f *forwarded) Put(t record.Type, data string)      { f.records = append(f.records, string(t)+data) }
 func (f *forwarded) PutBytes(t record.Type, data []byte) { f.Put(t, string(data)) }
 func (f *forwarded) Flush() error                        { return nil }
-func (f *forwarded) Abort()                              {}
+func (f *forwarded) Abort()                              { f.aborted = !f.finished }
 func (f *forwarded) Finish() (cleanupclient.Status, string, error) {
 	f.finished = true
 	return 0, "", nil
@@ -61,6 +62,9 @@ func (resolver) Rewrite(_ rewriteclient.Rule, addr string) (string, error) {
 }
 
 func (resolver) Resolve(_, addr string, _ bool) (rewriteclient.Reply, error) {
+	if addr == "panic@h.test" {
+		panic("as asked")
+	}
 	transport := "smtp"
 	if strings.HasSuffix(addr, "@h.test") {
 		transport = "local"
@@ -487,6 +491,81 @@ func TestDotForward(t *testing.T) {
 	w.wantDone(w.to(w.me))
 	if len(w.forwards) > 0 {
 		t.Error("a world-writable .forward file was used")
+	}
+}
+
+// Words of a comment are no recipients, however long it is.
+func TestLongComment(t *testing.T) {
+	w := newWorld(t)
+	path := w.dir + "/work/list"
+	os.WriteFile(path, []byte("# "+strings.Repeat("word, ", 2000)+"\nfar@remote.test\n"), 0o644)
+	w.settings = append(w.settings, aliases("{team = :include:"+path+"}"))
+	w.wantDone(w.to("team"))
+	w.wantForwarded("Rfar@remote.test")
+	for _, r := range w.forwards[0].records {
+		if strings.Contains(r, "word") {
+			t.Errorf("record %q", r)
+		}
+	}
+}
+
+// A file that another one took the place of is not read.
+func TestReplacedFile(t *testing.T) {
+	path := t.TempDir() + "/list"
+	write := func() {
+		if err := os.WriteFile(path+".new", []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	before, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := sameFile(f, before); err != nil {
+		t.Error(err)
+	}
+	write()
+	g, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if err := sameFile(g, before); err == nil {
+		t.Error("the new file is taken for the old one")
+	}
+}
+
+// A failure of the program in the middle of a list leaves nothing behind.
+func TestPanicAborts(t *testing.T) {
+	w := newWorld(t, aliases("{team = far@remote.test, panic}"))
+	cfg := config.New(".", w.settings, config.Options{Program: "local", Service: "local"})
+	agent, err := New(cfg, "local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &delivery{
+		Agent: agent, ctx: context.Background(), req: &deliver.Request{QueueID: "QID1"},
+		top: dsn.Recipient{Address: "team@h.test"}, seen: newFilter(100),
+	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		d.run()
+	}()
+	if len(w.forwards) != 1 || !w.forwards[0].aborted {
+		t.Errorf("forwarded %+v", w.forwards)
 	}
 }
 
