@@ -33,7 +33,6 @@ chmod 755 "$policy"
 
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
-apt-get install -q -y --no-install-recommends debconf-utils >/dev/null 2>&1 || true
 echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections
 # shellcheck disable=SC2086 # a list of names
 apt-get install -q -y --no-install-recommends $missing
