@@ -9,7 +9,6 @@ package anvil
 import (
 	"context"
 	"errors"
-	"os"
 	"time"
 
 	"suffix/pkg/attr"
@@ -60,7 +59,8 @@ func serve(t *table, c *attr.Conn) {
 		return
 	}
 	for {
-		if _, err := c.R.Buffered().Peek(1); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		// A server may be silent for as long as its client is connected.
+		if c.AwaitRequest() != nil {
 			return
 		}
 		request, _ := c.R.Str("request")
@@ -82,16 +82,17 @@ func serve(t *table, c *attr.Conn) {
 // answer puts the reply to one request into the connection's buffer.
 func answer(t *table, c *attr.Conn, request, ident string, registered *string) {
 	if event, ok := events[request]; ok {
-		c.W.Int("status", 0).Int("rate", t.count(ident, event, request != "newtls_status", registered))
+		rate, registers := t.count(ident, event, request != "newtls_status")
+		if registers {
+			replace(t, registered, ident)
+		}
+		c.W.Int("status", 0).Int("rate", rate)
 		return
 	}
 	switch request {
 	case "connect":
 		count, rate := t.connect(ident)
-		if *registered != "" {
-			t.disconnect(*registered)
-		}
-		*registered = ident
+		replace(t, registered, ident)
 		c.W.Int("status", 0).Int("count", count).Int("rate", rate)
 	case "disconnect":
 		if *registered == ident {
@@ -111,6 +112,14 @@ func answer(t *table, c *attr.Conn, request, ident string, registered *string) {
 		maillog.Warnf("unrecognized request: \"%s\", ignored", maillog.Printable(request))
 		c.W.Int("status", -1)
 	}
+}
+
+// replace makes ident the client of a connection; the one before it is gone.
+func replace(t *table, registered *string, ident string) {
+	if *registered != "" {
+		t.disconnect(*registered)
+	}
+	*registered = ident
 }
 
 // events are the requests that count something other than connections.

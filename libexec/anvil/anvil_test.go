@@ -3,6 +3,7 @@ package anvil
 import (
 	"bufio"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,46 @@ func TestUnknownClientIsRegistered(t *testing.T) {
 	if v, _ := clients.lookup("smtp:192.0.2.1"); v.open != 0 {
 		t.Errorf("%d sessions are left", v.open)
 	}
+}
+
+// A server that goes on with another client has left the one before.
+func TestOneClientPerConnection(t *testing.T) {
+	clients := newTable(time.Minute, time.Now)
+	a := connectTo(t, clients)
+	a.want("connect", "smtp:192.0.2.1", "status=0 count=1 rate=1")
+	a.want("message", "smtp:192.0.2.2", "status=0 rate=1")
+	a.close()
+	for _, ident := range []string{"smtp:192.0.2.1", "smtp:192.0.2.2"} {
+		if v, known := clients.lookup(ident); !known || v.open != 0 {
+			t.Errorf("%s: known %t, %d sessions are left", ident, known, v.open)
+		}
+	}
+}
+
+// idleConn is a connection on which nothing comes for several timeouts.
+type idleConn struct {
+	net.Conn
+	timeouts int
+}
+
+func (c *idleConn) Read(p []byte) (int, error) {
+	if c.timeouts > 0 {
+		c.timeouts--
+		return 0, os.ErrDeadlineExceeded
+	}
+	return c.Conn.Read(p)
+}
+
+func TestIdleClientStays(t *testing.T) {
+	a, b := net.Pipe()
+	defer a.Close()
+	go func() {
+		defer b.Close()
+		serve(newTable(time.Minute, time.Now), attr.NewConn(&idleConn{b, 5}, attr.Plain, "anvil socket", time.Minute))
+	}()
+	p := &peer{t: t, c: a, in: bufio.NewReader(a)}
+	p.reply()
+	p.want("connect", "smtp:192.0.2.1", "status=0 count=1 rate=1")
 }
 
 func TestMalformedRequestCloses(t *testing.T) {

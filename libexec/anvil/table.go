@@ -119,22 +119,22 @@ func (t *table) disconnect(ident string) {
 
 // count counts an event, or only asks when add is not set. A client that is
 // not known, as after a restart of this process, is registered first.
-func (t *table) count(ident string, event rate, add bool, registered *string) int {
+func (t *table) count(ident string, event rate, add bool) (perUnit int, registers bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.clients[ident] == nil {
 		if !add {
-			return 0
+			return 0, false
 		}
 		t.register(ident)
-		*registered = ident
+		registers = true
 	}
 	c := t.get(ident)
 	if add {
 		c.rates[event]++
 		t.rate[event].see(c.rates[event], ident, t.now())
 	}
-	return c.rates[event]
+	return c.rates[event], registers
 }
 
 // lookup returns what is known about a client.

@@ -9,6 +9,8 @@ import (
 const (
 	maxSessions    = 50000
 	maxSessionSize = 16 << 10
+	maxIDSize      = 1 << 10
+	maxTotal       = 64 << 20 // IDs and sessions together
 )
 
 // A sessionCache keeps serialised TLS sessions for a time.
@@ -18,6 +20,7 @@ type sessionCache struct {
 
 	mu       sync.Mutex
 	sessions map[string]session
+	total    int // bytes of IDs and sessions
 	swept    time.Time
 }
 
@@ -35,15 +38,23 @@ func (c *sessionCache) lookup(id string) ([]byte, bool) {
 	defer c.mu.Unlock()
 	s, ok := c.sessions[id]
 	if ok && time.Since(s.stored) > c.timeout {
-		delete(c.sessions, id)
+		c.drop(id)
 		return nil, false
 	}
 	return s.data, ok
 }
 
+// drop forgets a session, where there is one.
+func (c *sessionCache) drop(id string) {
+	if s, ok := c.sessions[id]; ok {
+		c.total -= len(id) + len(s.data)
+		delete(c.sessions, id)
+	}
+}
+
 // update stores a session, unless the cache is full of younger ones.
 func (c *sessionCache) update(id string, data []byte) {
-	if len(data) > maxSessionSize {
+	if len(data) > maxSessionSize || len(id) > maxIDSize {
 		return
 	}
 	c.mu.Lock()
@@ -52,21 +63,23 @@ func (c *sessionCache) update(id string, data []byte) {
 	if now.Sub(c.swept) > c.timeout {
 		for id, s := range c.sessions {
 			if now.Sub(s.stored) > c.timeout {
-				delete(c.sessions, id)
+				c.drop(id)
 			}
 		}
 		c.swept = now
 	}
-	if _, exists := c.sessions[id]; !exists && len(c.sessions) >= maxSessions {
+	c.drop(id)
+	if len(c.sessions) >= maxSessions || maxTotal-c.total < len(id)+len(data) {
 		return
 	}
 	c.sessions[id] = session{data, now}
+	c.total += len(id) + len(data)
 }
 
 func (c *sessionCache) delete(id string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_, ok := c.sessions[id]
-	delete(c.sessions, id)
+	c.drop(id)
 	return ok
 }

@@ -110,6 +110,9 @@ func (m *manager) serve(c *attr.Conn) {
 		return
 	}
 	for {
+		if c.AwaitRequest() != nil {
+			return
+		}
 		request, err := c.R.Str("request")
 		if errors.Is(err, attr.ErrEOF) {
 			return

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -150,5 +151,27 @@ func TestExchangeFile(t *testing.T) {
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+// What the network fills a cache with has an end.
+func TestCacheIsBounded(t *testing.T) {
+	c := newSessionCache(true, time.Hour)
+	data := make([]byte, maxSessionSize)
+	for i := range maxTotal/maxSessionSize + 100 {
+		c.update(strconv.Itoa(i), data)
+	}
+	if held := len(c.sessions); held > maxTotal/maxSessionSize || held < maxTotal/maxSessionSize-1000 || c.total > maxTotal {
+		t.Errorf("%d sessions, %d bytes", held, c.total)
+	}
+	c.update(strings.Repeat("x", maxIDSize+1), nil)
+	if _, ok := c.lookup(strings.Repeat("x", maxIDSize+1)); ok {
+		t.Error("an endless name was stored")
+	}
+	for i := range maxTotal / maxSessionSize {
+		c.delete(strconv.Itoa(i))
+	}
+	if len(c.sessions) != 0 || c.total != 0 {
+		t.Errorf("%d sessions and %d bytes are left", len(c.sessions), c.total)
 	}
 }

@@ -2,7 +2,9 @@ package attr
 
 import (
 	"bufio"
+	"errors"
 	"net"
+	"os"
 	"time"
 )
 
@@ -47,6 +49,16 @@ func (c *Conn) Write(p []byte) (int, error) {
 		}
 	}
 	return c.Conn.Write(p)
+}
+
+// AwaitRequest waits until the peer says something, however long that takes:
+// a client may keep its connection for later. The error says that it has gone.
+func (c *Conn) AwaitRequest() error {
+	for {
+		if _, err := c.R.r.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	}
 }
 
 // AwaitClose waits until the peer closes the connection. Some servers leave
