@@ -4,6 +4,7 @@ package deliver
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"time"
 
@@ -139,7 +140,10 @@ func ReadRequest(in *attr.Reader) (*Request, error) {
 	if err := in.End(); err != nil {
 		return nil, err
 	}
-	for range min(count, maxRecipients) {
+	if count < 0 || count > maxRecipients {
+		return nil, &recipientError{fmt.Errorf("bad recipient count %d in input from %s", count, in.Stream())}
+	}
+	for range count {
 		var rcpt dsn.Recipient
 		rcpt.Original, _ = in.Str("original_recipient")
 		rcpt.Address, _ = in.Str("recipient")

@@ -60,6 +60,8 @@ func TestBadRequests(t *testing.T) {
 		"wrong order":        strings.Replace(good, "queue_name\x00active\x00queue_id\x00D445A99E029\x00", "queue_id\x00D445A99E029\x00queue_name\x00active\x00", 1),
 		"short time stamps":  strings.Replace(good, stamps, "AAAA", 1),
 		"missing recipient":  strings.Replace(good, "recipient_count\x002", "recipient_count\x003", 1),
+		"negative count":     strings.Replace(good, "recipient_count\x002", "recipient_count\x00-1", 1),
+		"excessive count":    strings.Replace(good, "recipient_count\x002", "recipient_count\x001048577", 1),
 		"bad number":         strings.Replace(good, "offset\x00844", "offset\x00x", 1),
 		"negative recipient": strings.Replace(good, "notify_flags\x006", "notify_flags\x00", 1),
 	} {
