@@ -183,6 +183,9 @@ func TestInternalSockets(t *testing.T) {
 			defer c.Close()
 			half := connect(t, s, i.path)
 			defer half.Close()
+			if i.request == "" {
+				continue
+			}
 			if _, err := io.WriteString(half, i.request[:len(i.request)/2]); err != nil {
 				t.Errorf("%s: %v", i.path, err)
 			}
