@@ -90,6 +90,57 @@ func TestAppend(t *testing.T) {
 	}
 }
 
+// A log that is removed while somebody waits for its lock does not take the
+// entry with it.
+func TestAppendToRemovedLog(t *testing.T) {
+	tree := inTree(t)
+	if err := Append(context.Background(), tree, "bounce", "ABC", &deferEntry, options); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open("bounce/ABC")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	go func() {
+		result <- Append(ctx, tree, "bounce", "ABC", &Entry{Recipient: "late@x", Reason: "second"}, Options{LockAttempts: 1 << 20, LockDelay: time.Millisecond})
+	}()
+	for open := 0; open < 2 && ctx.Err() == nil; {
+		open = 0
+		fds, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fd := range fds {
+			if other, err := os.Stat("/proc/self/fd/" + fd.Name()); err == nil && os.SameFile(info, other) {
+				open++
+			}
+		}
+	}
+	if err := os.Remove("bounce/ABC"); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_UN); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+	if log, err := os.ReadFile("bounce/ABC"); err != nil || !strings.Contains(string(log), "late@x") {
+		t.Errorf("%q %v", log, err)
+	}
+}
+
 func TestAppendErrors(t *testing.T) {
 	tree := inTree(t)
 	ctx := context.Background()

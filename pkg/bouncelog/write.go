@@ -42,29 +42,46 @@ func ReadOptions(cfg Config) Options {
 // be written completely has its old length again. queueName is the name of the
 // service: defer, bounce or trace.
 func Append(ctx context.Context, tree *queue.Tree, queueName, id string, e *Entry, o Options) error {
-	f, err := tree.Open(queueName, id, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0600)
+	f, size, err := openLocked(ctx, tree, queueName, id, o)
 	if err != nil {
-		return fmt.Errorf("open file %s %s: %s", queueName, id, syserr.Text(err))
+		return err
 	}
 	defer f.Close()
-	if err := lock(ctx, f, o); err != nil {
-		return fmt.Errorf("lock file %s %s: %s", queueName, id, syserr.Text(err))
-	}
-	st, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("append file %s %s: %s", queueName, id, syserr.Text(err))
-	}
 	buf := e.AppendTo(make([]byte, 0, 1024), o.Compat)
 	if _, err = f.Write(buf); err == nil {
 		err = f.Sync()
 	}
 	if err != nil {
-		if undo := f.Truncate(st.Size()); undo != nil {
+		if undo := f.Truncate(size); undo != nil {
 			err = errors.Join(err, undo)
 		}
 		return fmt.Errorf("append file %s %s: %s", queueName, id, syserr.Text(err))
 	}
 	return nil
+}
+
+// openLocked opens and locks a log, and tells its size. One that was removed
+// before it was locked is opened anew: an entry written into it would be lost.
+func openLocked(ctx context.Context, tree *queue.Tree, queueName, id string, o Options) (*os.File, int64, error) {
+	for {
+		f, err := tree.Open(queueName, id, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0600)
+		if err != nil {
+			return nil, 0, fmt.Errorf("open file %s %s: %s", queueName, id, syserr.Text(err))
+		}
+		if err := lock(ctx, f, o); err != nil {
+			f.Close()
+			return nil, 0, fmt.Errorf("lock file %s %s: %s", queueName, id, syserr.Text(err))
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+			f.Close()
+			return nil, 0, fmt.Errorf("append file %s %s: %s", queueName, id, syserr.Text(err))
+		}
+		if st.Nlink > 0 {
+			return f, st.Size, nil
+		}
+		f.Close()
+	}
 }
 
 // lock takes the exclusive lock, trying again for a while.
