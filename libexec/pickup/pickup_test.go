@@ -171,3 +171,54 @@ func TestTimes(t *testing.T) {
 		}
 	}
 }
+
+// panicking is a cleanup that fails over a certain text.
+type panicking struct{ *stream }
+
+func (p panicking) PutBytes(t record.Type, data []byte) {
+	if string(data) == "poison" {
+		panic("as asked")
+	}
+	p.stream.PutBytes(t, data)
+}
+
+func TestOtherMessagesAfterPanic(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("maildrop", 0700); err != nil {
+		t.Fatal(err)
+	}
+	for i, text := range []string{"good", "poison", "good"} {
+		path := filepath.Join("maildrop", fmt.Sprintf("ABC%d", i))
+		if err := os.WriteFile(path, file("T 1 2", "S s", "R r", "M", "N "+text, "X", "E"), 0700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, 0744); err != nil {
+			t.Fatal(err)
+		}
+	}
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	scanner, err := newScanner(config.New(t.TempDir(), []config.Setting{{Name: "mail_owner", Value: me.Username}}, config.Options{Program: "pickup"}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var streams []*stream
+	cleanupclient.InProcess = func(context.Context, string, cleanupclient.Flags) (cleanupclient.Stream, error) {
+		s := &stream{}
+		streams = append(streams, s)
+		return panicking{s}, nil
+	}
+	defer func() { cleanupclient.InProcess = nil }()
+	scanner.scan(context.Background())
+	left, err := os.ReadDir("maildrop")
+	if err != nil || len(left) != 1 || left[0].Name() != "ABC1" {
+		t.Errorf("left %v %v", left, err)
+	}
+	for _, s := range streams {
+		if !s.aborted {
+			t.Error("a message is left half-way")
+		}
+	}
+}

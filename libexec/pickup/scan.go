@@ -114,7 +114,7 @@ func (s *scanner) pickup(ctx context.Context, name string, info queue.Info) bool
 			return false
 		}
 	default:
-		what := s.submit(ctx, file, name, info)
+		what := s.guarded(ctx, file, name, info)
 		file.Close()
 		if what == keepFile {
 			return false
@@ -131,6 +131,18 @@ const (
 	maxFuture = 2 * time.Hour
 	oldAge    = 24 * time.Hour
 )
+
+// guarded is submit, but a failure of the program over one message, which a
+// user may have made up, does not keep the others waiting.
+func (s *scanner) guarded(ctx context.Context, file *os.File, name string, info queue.Info) (what verdict) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			s.log.Logf(maillog.Panic, "%s: uid=%d: %v", info.Path, info.UID, reason)
+			what = keepFile
+		}
+	}()
+	return s.submit(ctx, file, name, info)
+}
 
 // submit sends a message to cleanup.
 func (s *scanner) submit(ctx context.Context, file *os.File, name string, info queue.Info) verdict {
