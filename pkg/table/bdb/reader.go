@@ -239,7 +239,7 @@ func (r *reader) access(f func(im *image) error) error {
 		r.unlockNow() // look again next time
 	}
 	if !r.quiet {
-		maillog.Errorf("error reading %s: %s", r.path, reason)
+		maillog.Logf(maillog.Error, "error reading %s: %s", r.path, reason)
 	}
 	return &table.Error{Err: fmt.Errorf("error reading %s: %s", r.path, reason)}
 }

@@ -351,7 +351,7 @@ func (s *store) operate(verb string, f func() error) error {
 	}
 	if err != nil {
 		if !s.quiet {
-			maillog.Errorf("error %s %s: %s", verb, s.path, syserr.Text(err))
+			maillog.Logf(maillog.Error, "error %s %s: %s", verb, s.path, syserr.Text(err))
 		}
 		return &table.Error{Err: fmt.Errorf("error %s %s: %s", verb, s.path, syserr.Text(err))}
 	}

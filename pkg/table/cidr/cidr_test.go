@@ -96,6 +96,7 @@ func FuzzRule(f *testing.F) {
 		src := &rules.Source{Type: "cidr", Name: "x"}
 		c := &cidr{Base: src.Base()}
 		if c.add(src, rules.Line{Number: 1, Text: line}) == nil {
+			c.program.Finish(func(int) {})
 			if _, _, err := c.Lookup(key); err != nil {
 				t.Error(err)
 			}
