@@ -65,7 +65,8 @@ func (m *Message) checkBody(t record.Type, data []byte) {
 // (spec cleanup §7).
 func (m *Message) check1(table *maps.Maps, context string, text []byte) (verdict, string) {
 	result, found, err := table.Find(string(text))
-	if err != nil {
+	// A result with a line break would write more than one line.
+	if err != nil || found && strings.ContainsAny(result, "\r\n\x00") {
 		m.warnf("%s map lookup problem -- message not accepted, try again later", table.Title())
 		m.status |= cleanupclient.Write
 		return keep, ""

@@ -228,6 +228,9 @@ func balanced(value []byte) string {
 
 // rewriteHeader rewrites the addresses of a header (spec cleanup §6.2).
 func (m *Message) rewriteHeader(info *header.Info, text []byte) []byte {
+	if bytes.IndexByte(text, 0) >= 0 {
+		return text // there is no address with such a byte to be completed
+	}
 	set := m.e.set
 	class, own, ownClasses := headerSender, m.e.senderCanonical, set.senderClasses
 	if info.Class&header.Recipient != 0 {

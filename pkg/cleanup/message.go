@@ -1,6 +1,7 @@
 package cleanup
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"time"
@@ -171,15 +172,32 @@ func (m *Message) PutBytes(t record.Type, data []byte) {
 			m.segment = atEnd // no records follow
 		}
 	case m.segment == inEnvelope:
-		m.envelope(t, data)
+		m.envelope(t, m.oneLine(t, data))
 	case m.segment == inContent:
 		m.content(t, data)
 	case m.segment == inExtracted:
-		m.extracted(t, data)
+		m.extracted(t, m.oneLine(t, data))
 	}
 	if t == record.End {
 		m.segment = atEnd
 	}
+}
+
+// oneLine makes envelope information harmless that would end a line or a string
+// somewhere else (spec hardening §3.3). Other clients do not send such; a
+// message from an old queue must not be lost for it.
+func (m *Message) oneLine(t record.Type, data []byte) []byte {
+	if bytes.IndexByte(data, '\n') < 0 && bytes.IndexByte(data, '\r') < 0 && bytes.IndexByte(data, 0) < 0 {
+		return data
+	}
+	m.warnf("null or line break in '%s' record: %s", t.Name(), shown(data, 200))
+	clean := bytes.Clone(data)
+	for i, c := range clean {
+		if c == '\n' || c == '\r' || c == 0 {
+			clean[i] = '?'
+		}
+	}
+	return clean
 }
 
 // Flush implements cleanupclient.Stream; nothing waits for it.
