@@ -29,6 +29,8 @@ const usage = "usage: %s [-c config_dir] [-i] [-p priority] [-t tag] [-v] [text]
 
 func main() {
 	program := filepath.Base(os.Args[0])
+	unix.Umask(0o22)
+	_ = unix.CloseRange(3, 99, 0) // an old kernel leaves open what a parent left
 	maillog.Init("postlog", maillog.WithStderr(program))
 	if err := run(program, os.Args[1:]); err != nil {
 		maillog.Fatalf("%v", err)
