@@ -82,7 +82,7 @@ bench: build
 	$(GO) run ./test/bench
 
 crash: build
-	$(GO) run ./test/crash
+	$(GO) run ./test/crash -bin $(BIN)
 
 docs:
 	$(GO) run ./man/gen

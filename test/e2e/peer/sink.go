@@ -43,6 +43,7 @@ func (m *Message) HasRcpt(addr string) bool {
 type Sink struct {
 	lmtp     bool
 	reply    func(verb, argument string) string
+	receive  func(m *Message)
 	listener net.Listener
 	wg       sync.WaitGroup
 
@@ -66,6 +67,10 @@ type SinkOptions struct {
 	// with the recipient as argument for LMTP, else with the sender. The
 	// answer "drop" closes the connection.
 	Reply func(verb, argument string) string
+
+	// Receive takes each accepted message, before the client has the reply. A
+	// sink with this function keeps no messages.
+	Receive func(m *Message)
 }
 
 // NewSink starts a sink.
@@ -74,7 +79,7 @@ func NewSink(o SinkOptions) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sink{lmtp: o.LMTP, reply: o.Reply, listener: l, changed: make(chan struct{}), conns: make(map[net.Conn]bool)}
+	s := &Sink{lmtp: o.LMTP, reply: o.Reply, receive: o.Receive, listener: l, changed: make(chan struct{}), conns: make(map[net.Conn]bool)}
 	s.wg.Go(s.accept)
 	return s, nil
 }
@@ -415,7 +420,11 @@ func (x *session) deliver() error {
 		}
 	}
 	x.reset()
-	if len(accepted.Rcpts) > 0 {
+	switch {
+	case len(accepted.Rcpts) == 0:
+	case x.sink.receive != nil:
+		x.sink.receive(&accepted)
+	default:
 		x.sink.mu.Lock()
 		x.sink.messages = append(x.sink.messages, accepted)
 		x.sink.notify()
