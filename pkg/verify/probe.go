@@ -9,6 +9,7 @@ import (
 	"suffix/pkg/address"
 	"suffix/pkg/cleanupclient"
 	"suffix/pkg/config"
+	"suffix/pkg/maillog"
 	"suffix/pkg/params"
 	"suffix/pkg/rewriteclient"
 	"suffix/pkg/syserr"
@@ -64,11 +65,38 @@ const traceProbe = 256
 // again later.
 const probePatience = probeTimeout * time.Second
 
+// maxProbes is how many probes may be on their way to cleanup: strangers cause
+// them, and cleanup may be slow.
+const maxProbes = 100
+
 // A prober submits probe messages.
 type prober struct {
 	cfg    *config.Main
 	e      *Engine
 	client *rewriteclient.Client
+	slots  chan struct{} // one for each probe on its way
+}
+
+// start submits a probe in the background, unless too many are on their way:
+// the next query will ask again.
+func (p *prober) start(addr string) bool {
+	select {
+	case p.slots <- struct{}{}:
+	default:
+		return false
+	}
+	go func() {
+		defer func() { <-p.slots }()
+		// A panic here would end the whole process, and with it what others
+		// have found out.
+		defer func() {
+			if reason := recover(); reason != nil {
+				p.e.log.Logf(maillog.Panic, "probe for %s: %v", addr, reason)
+			}
+		}()
+		p.send(addr)
+	}()
+	return true
 }
 
 // send submits a probe for an address in internal form. Trouble is logged.

@@ -30,9 +30,10 @@ type Engine struct {
 	mu    sync.Mutex // held from the lookup of an entry to its update
 	store store
 
-	// now and probe are replaced by tests.
+	// now and probe are replaced by tests. A probe that cannot be sent now is
+	// not started.
 	now   func() time.Time
-	probe func(addr string)
+	probe func(addr string) (started bool)
 }
 
 // New reads main.cf and opens the table. A table that cannot be opened for
@@ -56,8 +57,8 @@ func New(cfg *config.Main) (*Engine, error) {
 	if e.sender, err = newSender(cfg); err != nil {
 		return nil, err
 	}
-	p := &prober{cfg: cfg, e: e}
-	e.probe = func(addr string) { go p.send(addr) }
+	p := &prober{cfg: cfg, e: e, slots: make(chan struct{}, maxProbes)}
+	e.probe = p.start
 	if name := cfg.String(params.AddressVerifyMap); name != "" {
 		t := table.Open(name, table.Options{Mode: table.ReadWrite, Config: cfg, Perm: 0o644,
 			Flags: table.ReplaceDup | table.SyncUpdate | table.OpenLock | table.UTF8Request})
@@ -106,8 +107,7 @@ func (e *Engine) Query(addr string) (verifyclient.Verdict, string) {
 			}
 		}
 	}
-	if !known.waiting(now) && known.stale(&e.times, now) {
-		e.probe(addr)
+	if !known.waiting(now) && known.stale(&e.times, now) && e.probe(addr) {
 		if known.updated != 0 || e.negativeCache {
 			stored := known
 			stored.probed = now

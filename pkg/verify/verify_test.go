@@ -3,12 +3,15 @@ package verify
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"suffix/pkg/attr"
+	"suffix/pkg/cleanupclient"
 	"suffix/pkg/config"
 	"suffix/pkg/table"
 	"suffix/pkg/verifyclient"
@@ -34,7 +37,7 @@ func engine(t testing.TB, settings ...string) (e *Engine, c *clock, probes *[]st
 	c = &clock{time.Unix(1_800_000_000, 0)}
 	probes = new([]string)
 	e.now = func() time.Time { return c.now }
-	e.probe = func(addr string) { *probes = append(*probes, addr) }
+	e.probe = func(addr string) bool { *probes = append(*probes, addr); return true }
 	return e, c, probes
 }
 
@@ -239,6 +242,46 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// Strangers cannot have any number of probes under way, and a probe that fails
+// in an unforeseen manner ends nothing else.
+func TestProbesAreBounded(t *testing.T) {
+	e, clock, _ := engine(t)
+	block := make(chan struct{})
+	var opened sync.WaitGroup
+	cleanupclient.InProcess = func(context.Context, string, cleanupclient.Flags) (cleanupclient.Stream, error) {
+		opened.Done()
+		<-block
+		panic("as asked")
+	}
+	defer func() { cleanupclient.InProcess = nil }()
+	p := &prober{cfg: config.New(".", nil, config.Options{}), e: e, slots: make(chan struct{}, maxProbes)}
+	e.probe = p.start
+	e.sender.addr = ""
+	opened.Add(maxProbes)
+	for i := range maxProbes {
+		e.Query(fmt.Sprintf("user%d@x.test", i))
+	}
+	opened.Wait()
+	if e.Query("late@x.test"); len(p.slots) != maxProbes {
+		t.Errorf("%d probes under way", len(p.slots))
+	}
+	settle := func() { // all of them end
+		for range maxProbes {
+			p.slots <- struct{}{}
+		}
+		for range maxProbes {
+			<-p.slots
+		}
+	}
+	close(block)
+	settle()
+	clock.advance(time.Second)
+	opened.Add(1)
+	e.Query("late@x.test") // was not taken for one that was probed
+	opened.Wait()
+	settle()
+}
+
 func FuzzEntry(f *testing.F) {
 	f.Add("0:0:1795359605:other.example")
 	f.Add(":::")
@@ -258,7 +301,7 @@ func FuzzServe(f *testing.F) {
 	f.Add([]byte("request\x00query\x00address\x00a@x\x00\x00"))
 	f.Add([]byte("request\x00update\x00address\x00a@x\x00recipient_status\x009\x00reason\x00\x00\x00"))
 	e, _, _ := engine(f)
-	e.probe = func(string) {}
+	e.probe = func(string) bool { return true }
 	f.Fuzz(func(t *testing.T, data []byte) {
 		ours, theirs := net.Pipe()
 		done := make(chan struct{})
