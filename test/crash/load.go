@@ -1,156 +1,151 @@
 package main
 
 import (
-	"context"
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"strings"
+	"sync"
 	"time"
-
-	"suffix/test/e2e/peer"
-	"suffix/test/instance"
 )
 
-// relayDomain is where mail goes to the sink.
-const relayDomain = "relay.test"
+// load sends messages and remembers which were accepted.
+type load struct {
+	addr string
 
-// sender gets the notices that nobody should get.
-const sender = "crash-sender@" + instance.Domain
-
-// A letter is a message that is about to be sent.
-type letter struct {
-	number  string
-	rcpts   []string
-	content string // lines end in LF
+	mu       sync.Mutex
+	accepted map[int]bool
 }
 
-// compose writes the letter with a number: its body is random, and its header
-// has the digest of the body.
-func compose(random *rand.Rand, worker, n int) letter {
-	l := letter{number: fmt.Sprintf("%d-%d", worker, n)}
-	switch random.IntN(5) {
-	case 0, 1:
-		l.rcpts = []string{"crash@" + relayDomain}
-	case 2, 3:
-		l.rcpts = []string{"crash@" + instance.Domain}
-	case 4:
-		l.rcpts = []string{"crash@" + relayDomain, "crash@" + instance.Domain, "other@" + relayDomain}
-	}
-	var body strings.Builder
-	for range random.IntN(60) {
-		switch random.IntN(12) {
-		case 0:
-			body.WriteString(".\n")
-		case 1:
-			body.WriteString("..dots\n")
-		case 2:
-			body.WriteString("\n")
-		case 3:
-			body.WriteString(strings.Repeat("long ", random.IntN(900)) + "\n")
-		case 4:
-			body.WriteString("\xfc\xdf\x80 not ASCII\n")
-		default:
-			fmt.Fprintf(&body, "%x %x\n", random.Uint64(), random.Uint64())
+// worker sends every step-th message until it is told to stop. A message whose
+// fate is unknown is not sent again: it may arrive, but need not.
+func (l *load) worker(first, step int, stop <-chan struct{}) {
+	var c *client
+	defer func() {
+		if c != nil {
+			c.Close()
 		}
-	}
-	body.WriteString("end\n")
-	l.content = fmt.Sprintf("From: %s\nTo: crash@%s\nMessage-ID: <%s@crash.test>\nDate: Sun, 22 Nov 2026 12:00:00 +0000\n%s%s %s\n\n%s",
-		sender, instance.Domain, l.number, mark, l.number, digest(body.String()), &body)
-	return l
-}
-
-// mark is the header with number and digest.
-const mark = "X-Crash: "
-
-func digest(body string) string {
-	sum := sha256.Sum256([]byte(body))
-	return hex.EncodeToString(sum[:])
-}
-
-// retryTime is how long a sender waits for a system that is down.
-const retryTime = 20 * time.Millisecond
-
-// sendSMTP sends letters, one after the other, over as many sessions as it
-// takes.
-func (b *ledger) sendSMTP(ctx context.Context, in *instance.Instance, seed uint64, worker int) {
-	random := rand.New(rand.NewPCG(seed, uint64(100+worker)))
-	var c *peer.Client
-	for n := 0; ctx.Err() == nil; n++ {
-		l := compose(random, worker, n)
+	}()
+	for n := first; ; n += step {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		var err error
 		if c == nil {
-			var err error
-			if c, err = open(in.Address()); err != nil {
-				n--
-				time.Sleep(retryTime)
+			if c, err = dial(l.addr); err != nil {
+				time.Sleep(20 * time.Millisecond)
+				n -= step
 				continue
 			}
 		}
-		reached, err := sendLetter(c, l)
-		switch {
-		case err == nil:
-			b.accepted(l)
-		case reached:
-			b.uncertain(l)
-		default:
-			b.refused()
-		}
-		if err != nil || random.IntN(20) == 0 {
+		if err = c.send(n); err != nil {
 			c.Close()
 			c = nil
+			continue
 		}
-	}
-	if c != nil {
-		c.Close()
+		l.mu.Lock()
+		l.accepted[n] = true
+		l.mu.Unlock()
 	}
 }
 
-func open(addr string) (*peer.Client, error) {
-	c, err := peer.Dial(addr)
+// body makes the text of a message, with what needs care on the way: dots at
+// line starts, empty lines, "From ".
+func body(n int) string {
+	random := rand.New(rand.NewPCG(uint64(n), 1))
+	var b strings.Builder
+	for range 5 + random.IntN(100) {
+		switch random.IntN(8) {
+		case 0:
+			b.WriteString("\r\n")
+		case 1:
+			b.WriteString(".\r\n")
+		case 2:
+			b.WriteString("From here on\r\n")
+		default:
+			fmt.Fprintf(&b, "%x\r\n", random.Uint64())
+		}
+	}
+	b.WriteString("end\r\n")
+	return b.String()
+}
+
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// recipient alternates between the maildir and the relay.
+func recipient(n int) string {
+	if n%2 == 0 {
+		return fmt.Sprintf("n%d@mail.suffix.test", n)
+	}
+	return fmt.Sprintf("n%d@remote.test", n)
+}
+
+// A client is an SMTP session.
+type client struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func dial(addr string) (*client, error) {
+	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.Expect("EHLO crash.test", "250"); err != nil {
+	c := &client{conn, bufio.NewReader(conn)}
+	if err := c.expect("220"); err != nil {
+		c.Close()
+		return nil, err
+	}
+	if err := c.command("HELO crash.test", "250"); err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
 }
 
-// sendLetter is one transaction. Reached says that the end of the content was
-// sent, and so the letter may arrive even if there is no proper reply.
-func sendLetter(c *peer.Client, l letter) (reached bool, err error) {
-	rcpts := make([]string, len(l.rcpts))
-	for i, r := range l.rcpts {
-		rcpts[i] = "<" + r + ">"
+func (c *client) expect(code string) error {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		return err
 	}
-	if err := c.Envelope("<"+sender+">", rcpts...); err != nil {
-		return false, err
-	}
-	r, err := c.Data(strings.ReplaceAll(l.content, "\n", "\r\n"))
+	line, err := c.in.ReadString('\n')
 	if err != nil {
-		return true, err
+		return err
 	}
-	// After an error reply the letter may arrive too: what the server could
-	// not be told may have happened all the same.
-	_, err = peer.QueueID(r)
-	return true, err
+	if !strings.HasPrefix(line, code) {
+		return fmt.Errorf("reply %q", line)
+	}
+	return nil
 }
 
-// sendLocally gives letters to sendmail.
-func (b *ledger) sendLocally(ctx context.Context, in *instance.Instance, seed uint64, worker int) {
-	random := rand.New(rand.NewPCG(seed, uint64(100+worker)))
-	for n := 0; ctx.Err() == nil; n++ {
-		l := compose(random, worker, n)
-		cmd := in.Command("sendmail", append([]string{"-i", "-f", sender}, l.rcpts...)...)
-		cmd.Stdin = strings.NewReader(l.content)
-		if err := cmd.Run(); err != nil {
-			// It may have been killed, or postdrop below it, at the end.
-			b.uncertain(l)
-		} else {
-			b.accepted(l)
-		}
-		time.Sleep(retryTime)
+func (c *client) command(line, code string) error {
+	if _, err := c.Write([]byte(line + "\r\n")); err != nil {
+		return err
 	}
+	return c.expect(code)
+}
+
+// send sends one message; nil means that it was accepted.
+func (c *client) send(n int) error {
+	for _, step := range []struct{ line, code string }{
+		{"MAIL FROM:<>", "250"}, {"RCPT TO:<" + recipient(n) + ">", "250"}, {"DATA", "354"},
+	} {
+		if err := c.command(step.line, step.code); err != nil {
+			return err
+		}
+	}
+	text := body(n)
+	head := fmt.Sprintf("X-Crash-Number: %d\r\nX-Crash-Digest: %s\r\n\r\n", n, digest(text))
+	stuffed := strings.ReplaceAll("\r\n"+text, "\r\n.", "\r\n..")[2:]
+	if _, err := c.Write([]byte(head + stuffed)); err != nil {
+		return err
+	}
+	return c.command(".", "250")
 }
