@@ -121,8 +121,8 @@ func (s *one) record(typ record.Type, data []byte) (more bool, err error) {
 		}
 		s.seg = inHeader
 		s.marker("MESSAGE CONTENTS")
-		if s.envelope && !s.header && !s.body && s.contentEnd > 0 {
-			s.r.SeekTo(s.contentEnd)
+		if s.envelope && !s.header && !s.body {
+			s.skipContent()
 		}
 		return true, nil
 	case record.Extracted:
@@ -151,9 +151,7 @@ func (s *one) record(typ record.Type, data []byte) (more bool, err error) {
 		if s.seg == inHeader && !s.fragment && !header.Is(data) && (len(data) == 0 || data[0] != ' ' && data[0] != '\t') {
 			s.seg = inBody
 			if s.header && !s.body {
-				if s.contentEnd > 0 {
-					s.r.SeekTo(s.contentEnd)
-				}
+				s.skipContent()
 				return s.envelope, nil
 			}
 		}
@@ -163,6 +161,14 @@ func (s *one) record(typ record.Type, data []byte) (more bool, err error) {
 		s.plain(typ, data)
 	}
 	return true, nil
+}
+
+// skipContent goes on behind the content, where its end is known. It never goes
+// back: a damaged file would be shown without end.
+func (s *one) skipContent() {
+	if s.contentEnd >= s.r.NextOffset() {
+		s.r.SeekTo(s.contentEnd)
+	}
 }
 
 // size takes what a size record says about where the content is.

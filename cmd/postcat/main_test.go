@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"suffix/pkg/config"
+	"suffix/pkg/record"
 )
 
 // setup makes a private configuration and queue directory and returns its
@@ -166,5 +167,27 @@ func TestSearchAndPrefixes(t *testing.T) {
 	if want := "*** ENVELOPE RECORDS saved/CCCCC3 ***\nmessage_arrival_time: Thu Jan  1 00:00:01 1970\nsender: a\n" +
 		"*** MESSAGE CONTENTS saved/CCCCC3 ***\n*** HEADER EXTRACTED saved/CCCCC3 ***\n*** MESSAGE FILE END saved/CCCCC3 ***\n"; err != nil || out != want {
 		t.Errorf("%v, got\n%s", err, out)
+	}
+}
+
+// A file whose content ends before it begins is shown once.
+func TestContentGoesBack(t *testing.T) {
+	setup(t)
+	file := record.AppendSizes(nil, record.Sizes{})
+	back := int64(len(file))
+	file = record.Append(file, record.Sender, "s@b")
+	file = record.Append(file, record.Content, "")
+	file = record.Append(file, record.Text, "body")
+	file = record.Append(file, record.Extracted, "")
+	file = record.Append(file, record.End, "")
+	copy(file, record.AppendSizes(nil, record.Sizes{Offset: back - 1, Segment: 1, Recipients: 1, Content: 1}))
+	path := filepath.Join(t.TempDir(), "ABC")
+	if err := os.WriteFile(path, file, 0600); err != nil {
+		t.Fatal(err)
+	}
+	for _, option := range []string{"-e", "-he"} {
+		if out, _, err := postcat(t, "", option, path); err != nil || strings.Count(out, "MESSAGE CONTENTS") != 1 {
+			t.Errorf("%s: %v\n%s", option, err, out)
+		}
 	}
 }
