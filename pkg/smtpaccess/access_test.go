@@ -15,6 +15,7 @@ import (
 	"suffix/pkg/dnsclient"
 	"suffix/pkg/rewrite"
 	"suffix/pkg/rewriteclient"
+	"suffix/pkg/table"
 
 	_ "suffix/pkg/table/simple"
 )
@@ -355,6 +356,30 @@ func TestHugePolicyReply(t *testing.T) {
 		t.Fatal(err)
 	}
 	if reply := c.Recipient(context.Background(), newSession(log)); !strings.HasPrefix(reply.Text, "450 4.7.1 ") {
+		t.Errorf("got %+v", reply)
+	}
+}
+
+// breaking is a table whose result has a line break.
+type breaking struct{}
+
+func (breaking) Lookup(string) (string, bool, error) {
+	return "PREPEND X-One: 1\r\nX-Two: 2", true, nil
+}
+func (breaking) Name() string  { return "breaking:x" }
+func (breaking) Fixed() bool   { return true }
+func (breaking) Changed() bool { return false }
+func (breaking) Close() error  { return nil }
+
+// A result that is more than one line is a mistake of the table.
+func TestLineBreakInResult(t *testing.T) {
+	table.Register("breaking", table.Type{Open: func(string, string, table.Options) (table.Table, error) { return breaking{}, nil }})
+	c, log, err := newChecker(t, "127.0.0.1:1", "smtpd_recipient_restrictions = check_recipient_access breaking:x, reject")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSession(log)
+	if reply := c.Recipient(context.Background(), s); reply.Text != "451 4.3.5 Server configuration error" || len(s.Tx.Actions.Prepend) != 0 {
 		t.Errorf("got %+v", reply)
 	}
 }

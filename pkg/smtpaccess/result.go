@@ -19,6 +19,11 @@ func (r result) text(reason string) string { return rejected(r.name, r.class, re
 
 // apply carries out the result of an access table (spec smtpd-access §15).
 func (e *evaluation) apply(r result) verdict {
+	if strings.ContainsAny(r.value, "\r\n\x00") {
+		// It would end a line of a reply, a header or an envelope.
+		e.s.Log.Warnf("%s: null or line break in result for \"%s\"", r.table, r.key)
+		return e.misconfigured()
+	}
 	word, rest, _ := strings.Cut(strings.TrimLeft(r.value, " \t"), " ")
 	if i := strings.IndexByte(word, '\t'); i >= 0 {
 		word, rest = word[:i], word[i+1:]+" "+rest
