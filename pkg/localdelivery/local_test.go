@@ -569,6 +569,13 @@ func TestPanicAborts(t *testing.T) {
 	}
 }
 
+// Nothing that a queue file of another release may have breaks a record.
+func TestForwardedEnvelopeIsClean(t *testing.T) {
+	w := newWorld(t, aliases("{team = far@remote.test}"))
+	w.wantDone(w.deliver(dsn.Recipient{Address: "team@h.test", Original: "te\nam", ORCPT: "rfc822;te\ram"}, 0))
+	w.wantForwarded("Ote?am", "Adsn_orig_rcpt=rfc822;te?am")
+}
+
 func TestInclude(t *testing.T) {
 	w := newWorld(t)
 	path := w.dir + "/work/list"

@@ -36,17 +36,20 @@ func (d *delivery) resubmit(s state) outcome.Result {
 		return d.later(s, "4.3.0", "unable to forward message")
 	}
 	if s.rcpt.ORCPT != "" {
-		cleanupclient.PutAttr(f.stream, "dsn_orig_rcpt", s.rcpt.ORCPT)
+		cleanupclient.PutAttr(f.stream, "dsn_orig_rcpt", oneLine(s.rcpt.ORCPT))
 	}
 	if s.rcpt.Notify != 0 {
 		cleanupclient.PutAttr(f.stream, "notify_flags", strconv.Itoa(int(s.rcpt.Notify)))
 	}
 	if s.rcpt.Original != "" {
-		f.stream.Put(record.OrigRecipient, s.rcpt.Original)
+		f.stream.Put(record.OrigRecipient, oneLine(s.rcpt.Original))
 	}
-	f.stream.Put(record.Recipient, s.rcpt.Address)
+	f.stream.Put(record.Recipient, oneLine(s.rcpt.Address))
 	return outcome.Done
 }
+
+// oneLine replaces what would end a line or a string in an envelope.
+var oneLine = strings.NewReplacer("\r", "?", "\n", "?", "\x00", "?").Replace
 
 // forwardFor returns the message for this delivered-to address and sender,
 // opening it on first use; nil when cleanup cannot be reached.
@@ -69,7 +72,7 @@ func (d *delivery) forwardFor(s state) *forward {
 		return nil
 	}
 	cleanupclient.PutTime(stream, time.Now())
-	stream.Put(record.Sender, s.sender)
+	stream.Put(record.Sender, oneLine(s.sender))
 	r := d.req
 	for _, a := range []struct{ name, value string }{
 		{"ret_flags", number(int(r.Ret))}, {"envelope_id", r.EnvelopeID},
@@ -79,7 +82,7 @@ func (d *delivery) forwardFor(s state) *forward {
 		{"log_ident", r.LogIdent}, {"rewrite_context", r.RewriteContext},
 	} {
 		if a.value != "" {
-			cleanupclient.PutAttr(stream, a.name, a.value)
+			cleanupclient.PutAttr(stream, a.name, oneLine(a.value))
 		}
 	}
 	f := &forward{delivered: s.delivered, sender: s.sender, stream: stream}
@@ -115,7 +118,7 @@ func (d *delivery) send(f *forward) outcome.Result {
 	f.stream.Put(record.Text, "Received: by "+d.cfg.String(params.Myhostname)+" ("+d.cfg.String(params.MailName)+")")
 	f.stream.Put(record.Text, "\tid "+f.stream.QueueID()+"; "+cleanupclient.Date(time.Now(), d.dialect37))
 	if d.prependDelivered["forward"] {
-		f.stream.Put(record.Text, "Delivered-To: "+strings.ToLower(f.delivered))
+		f.stream.Put(record.Text, oneLine("Delivered-To: "+strings.ToLower(f.delivered)))
 	}
 	if err := d.content(f.stream); err != nil {
 		f.stream.Abort()
