@@ -119,9 +119,7 @@ func TestFlushOne(t *testing.T) {
 	}
 }
 
-// postsuper runs postsuper, and returns what it prints. Without rights of the
-// superuser it refuses, and so the same is done to the files by hand, as far
-// as the queue manager sees it.
+// postsuper runs postsuper, and returns what it prints.
 func (s *system) postsuper(t *testing.T, args ...string) string {
 	t.Helper()
 	text, code := status(t, s.Command("postsuper", args...))
