@@ -19,6 +19,7 @@ import (
 	"suffix/pkg/params"
 	"suffix/pkg/record"
 	"suffix/pkg/service"
+	"suffix/pkg/syserr"
 
 	_ "suffix/pkg/alltables" // the table types of main.cf
 )
@@ -66,7 +67,7 @@ func (d *daemon) serve(ctx context.Context, p *service.Process, c *service.Conn)
 	}
 	defer m.Abort()
 	if err := c.W.Str("protocol", "cleanup_protocol").Str("queue_id", m.QueueID()).End(); err != nil {
-		maillog.Warnf("%s: write greeting: %v", m.QueueID(), err)
+		maillog.Warnf("%s: write greeting: %s", m.QueueID(), syserr.Text(err))
 		return
 	}
 	flags, err := readFlags(c.R)
@@ -87,7 +88,7 @@ func (d *daemon) serve(ctx context.Context, p *service.Process, c *service.Conn)
 		maillog.Warnf("%v", err)
 	}
 	if err := c.W.Int("status", int(status)).Str("reason", reason).End(); err != nil {
-		maillog.Warnf("%s: write status: %v", m.QueueID(), err)
+		maillog.Warnf("%s: write status: %s", m.QueueID(), syserr.Text(err))
 	}
 }
 

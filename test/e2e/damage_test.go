@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,7 +74,7 @@ func TestDamagedQueueFiles(t *testing.T) {
 		{"half", model[:len(model)/2], `ID: message rejected: missing end record`},
 		{"no end", model[:len(model)-2], `ID: message rejected: missing end record`},
 		{"no size", model[sizeRecord:], `ID: message rejected: missing size record|Unexpected record type 'N'`},
-		{"no time", edit("T\x11", "F\x11"), `ID: message rejected: missing arrival time record`},
+		{"no time", append(append(slices.Clone(model[:sizeRecord]), 'F'), model[sizeRecord+1:]...), `ID: message rejected: missing arrival time record`},
 		{"words for size", append([]byte(record('C', "no size at all")), model[sizeRecord:]...), `ID: message rejected: weird size record`},
 		{"zero size", append([]byte(record('C', "0 0 1 0 0 0")), model[sizeRecord:]...), `ID: invalid size record: 0 0 1 0 0 0`},
 		{"flags", append([]byte(record('C', "10 10 1 999 10 0")), model[sizeRecord:]...), `ID: invalid flags in size record: 10 10 1 999 10 0`},
