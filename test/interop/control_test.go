@@ -4,10 +4,6 @@ package interop
 
 import (
 	"fmt"
-	"net"
-	"os"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 )
@@ -18,15 +14,8 @@ func control(t *testing.T, c choice) observations {
 	s := newSystem(t, c, nil)
 	r := &run{system: s, seen: make(observations), ids: make(map[string]string)}
 	t.Cleanup(func() {
-		content, err := os.ReadFile(filepath.Join(s.in.Queue(), "pid/master.pid"))
-		var pid int
-		if err != nil {
-			return // it never started
-		}
-		if _, err := fmt.Sscan(string(content), &pid); err == nil && syscall.Kill(pid, 0) == nil {
-			if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && strings.Contains(exe, "master") || strings.Contains(exe, "suffixd") {
-				t.Errorf("master is still running: %v", syscall.Kill(pid, syscall.SIGKILL))
-			}
+		for _, p := range s.processes() {
+			t.Errorf("%s is still running: %v", p.name, syscall.Kill(p.pid, syscall.SIGKILL))
 		}
 	})
 	for i, command := range []string{"status", "flush", "start", "start", "status", "check", "reload", "flush", "nonsense", "stop", "stop", "status", "start", "abort"} {
@@ -37,13 +26,7 @@ func control(t *testing.T, c choice) observations {
 			r.settle()
 		}
 	}
-	s.await("the end of master", func() bool {
-		c, err := net.Dial("tcp4", s.in.Address())
-		if err == nil {
-			c.Close()
-		}
-		return err != nil
-	})
+	s.await("the end of all processes", func() bool { return len(s.processes()) == 0 })
 	r.collect()
 	return r.seen
 }

@@ -53,6 +53,9 @@ func TestDaemons(t *testing.T) {
 			t.Parallel()
 			compare(t, want, traffic(t, oursIn(program), program))
 		})
+		if program == "scache" {
+			continue // our smtp keeps connections itself, so nothing would use it
+		}
 		t.Run("theirs/"+program, func(t *testing.T) {
 			t.Parallel()
 			compare(t, want, traffic(t, theirsIn(program), program))

@@ -259,7 +259,8 @@ func (s *system) start() {
 	t.Helper()
 	s.master = exec.Command(filepath.Join(s.in.Bin, "libexec/master"), "-c", s.in.Config(), "-d")
 	s.master.Env = append(os.Environ(), "MAIL_CONFIG="+s.in.Config())
-	s.master.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// It does not outlive a test run that is interrupted.
+	s.master.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	var stderr bytes.Buffer
 	s.master.Stderr = &stderr
 	s.master.Stdout = &stderr
@@ -298,33 +299,39 @@ func (s *system) stop() {
 		t.Error(err)
 	}
 	s.master = nil
-	for deadline := time.Now().Add(15 * time.Second); syscall.Kill(-group, 0) == nil; time.Sleep(waitPoll) {
+	for deadline := time.Now().Add(15 * time.Second); len(s.processes()) > 0; time.Sleep(waitPoll) {
 		if time.Now().After(deadline) {
-			t.Errorf("processes stay after master has ended: %v", groupMembers(group))
-			if err := syscall.Kill(-group, syscall.SIGKILL); err != nil {
-				t.Error(err)
+			t.Errorf("processes stay after master has ended: %v", s.processes())
+			for _, p := range s.processes() {
+				if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil {
+					t.Error(err)
+				}
 			}
 			return
 		}
 	}
 }
 
-// groupMembers lists the processes of a process group, as executable and name.
-func groupMembers(group int) []string {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is well-formed
-	var list []string
-	for _, path := range stats {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue // it has ended
-		}
-		_, rest, ok := strings.Cut(string(text), ") ")
-		fields := strings.Fields(rest)
-		if !ok || len(fields) < 3 || fields[2] != strconv.Itoa(group) {
-			continue
+// A process of the mail system.
+type process struct {
+	pid        int
+	executable string
+	name       string // under which it was started
+}
+
+// processes lists those of this system: they work in its queue directory. Not
+// all are in master's process group.
+func (s *system) processes() []process {
+	cwds, _ := filepath.Glob("/proc/[0-9]*/cwd") // the pattern is well-formed
+	var list []process
+	for _, path := range cwds {
+		if cwd, err := os.Readlink(path); err != nil || cwd != s.in.Queue() {
+			continue // another's, or it has ended
 		}
 		dir := filepath.Dir(path)
-		exe, err := os.Readlink(filepath.Join(dir, "exe"))
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		check(s.t, err)
+		executable, err := os.Readlink(filepath.Join(dir, "exe"))
 		if err != nil {
 			continue
 		}
@@ -333,7 +340,7 @@ func groupMembers(group int) []string {
 			continue
 		}
 		name, _, _ := strings.Cut(string(line), "\x00")
-		list = append(list, exe+" "+filepath.Base(name))
+		list = append(list, process{pid, executable, filepath.Base(name)})
 	}
 	return list
 }
@@ -341,13 +348,14 @@ func groupMembers(group int) []string {
 // running says whether a process of the suite of the choice runs this program
 // now.
 func (s *system) running(program string) bool {
+	s.t.Helper()
 	path := theirs[program]
 	if s.choice(program) {
 		path = ours[program]
 	}
 	path, err := filepath.EvalSymlinks(path)
 	check(s.t, err)
-	return slices.Contains(groupMembers(s.master.Process.Pid), path+" "+program)
+	return slices.ContainsFunc(s.processes(), func(p process) bool { return p.executable == path && p.name == program })
 }
 
 // await waits for a condition.

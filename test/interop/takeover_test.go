@@ -65,7 +65,7 @@ func (s *system) crash() {
 		s.t.Fatal(err)
 	}
 	s.master = nil
-	s.await("the end of all processes", func() bool { return syscall.Kill(-group, 0) != nil })
+	s.await("the end of all processes", func() bool { return len(s.processes()) == 0 })
 }
 
 // A handover is mail that one suite takes and another delivers.

@@ -44,7 +44,7 @@ func traffic(t *testing.T, c choice, present ...string) observations {
 	}
 	for _, p := range present {
 		if !r.running(p) {
-			t.Errorf("%s is not running at the end of the traffic:\n%s", p, strings.Join(groupMembers(r.master.Process.Pid), "\n"))
+			t.Errorf("%s is not running at the end of the traffic: %v", p, r.processes())
 		}
 	}
 	r.collect()
