@@ -80,7 +80,7 @@ INTEROP = $(shell grep -rl --include='*_test.go' '^//go:build interop' cmd libex
 interop: build
 	test/interop/prepare.sh
 	$(GO) test -count=1 -p 2 -timeout 20m -tags interop $(filter-out ./test/interop,$(INTEROP))
-	$(GO) test -count=1 -timeout 20m -tags interop ./test/interop
+	$(GO) test -count=1 -timeout 20m -parallel 4 -tags interop ./test/interop
 
 bench: build
 	$(GO) run ./test/bench

@@ -4,6 +4,7 @@ package interop
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"slices"
@@ -25,6 +26,7 @@ type sink struct {
 	lmtp     bool
 	keywords []string // of the reply to EHLO
 	port     int
+	tls      *tls.Config // for STARTTLS; nil: none
 	open     atomic.Bool
 	stalled  atomic.Int32 // sessions that wait
 
@@ -113,9 +115,16 @@ func (s *sink) serve(c net.Conn) {
 		switch verb {
 		case "EHLO", "LHLO", "HELO":
 			lines := append([]string{"sink.test"}, s.keywords...)
+			if _, secure := c.(*tls.Conn); s.tls != nil && !secure {
+				lines = append(lines, "STARTTLS")
+			}
 			for i, l := range lines {
 				say("250%s%s", map[bool]string{true: " ", false: "-"}[i == len(lines)-1], l)
 			}
+		case "STARTTLS":
+			say("220 2.0.0 go on")
+			c = tls.Server(c, s.tls)
+			in = bufio.NewReader(c)
 		case "MAIL":
 			envelope, accepted = []string{line}, nil
 			say("250 2.1.0 Ok")
