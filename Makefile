@@ -13,7 +13,7 @@
 #   make crash      kills processes under load and looks for lost mail
 
 GO      = go
-GOFLAGS = -trimpath -ldflags "-s -w"
+BUILDFLAGS = -trimpath -ldflags "-s -w"
 BIN     = bin
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -40,8 +40,8 @@ all: build
 
 build:
 	@mkdir -p $(BIN)/libexec
-	$(GO) build $(GOFLAGS) -o $(BIN)/ ./cmd/...
-	$(GO) build $(GOFLAGS) -o $(BIN)/libexec/suffixd ./libexec/suffixd
+	$(GO) build $(BUILDFLAGS) -o $(BIN)/ ./cmd/...
+	$(GO) build $(BUILDFLAGS) -o $(BIN)/libexec/suffixd ./libexec/suffixd
 	@ln -sf sendmail $(BIN)/mailq
 	@ln -sf sendmail $(BIN)/newaliases
 	@for name in `$(BIN)/libexec/suffixd --names`; do ln -f $(BIN)/libexec/suffixd $(BIN)/libexec/$$name || exit 1; done
