@@ -80,12 +80,17 @@ func (s *script) run(words []string) error {
 	if isTerminal(os.Stderr) {
 		settings.StderrName = settings.SyslogName + "/postfix-script"
 	}
-	if err := maillog.Configure(settings); err != nil {
-		return err
-	}
 	name, args := "", []string{}
 	if len(words) > 0 {
 		name, args = words[0], words[1:]
+	}
+	switch name {
+	case "stop", "quick-stop", "abort", "drain":
+		// What is on its way to postlogd ends with it.
+		settings.Direct = settings.File != "" && !strings.HasPrefix(settings.File, "/dev/")
+	}
+	if err := maillog.Configure(settings); err != nil {
+		return err
 	}
 	err := s.preconditions()
 	if err == nil {
