@@ -146,20 +146,26 @@ func (m *Master) handleSignals() error {
 			break
 		}
 	}
-	reload := false
+	reload, children := false, false
 	for {
 		select {
 		case sig := <-m.signals:
 			switch sig {
 			case unix.SIGCHLD:
 				m.debugf("got sigchld")
-				m.reap(unix.WNOHANG)
+				children = true
 			case unix.SIGHUP:
 				reload = true
 			default:
 				return m.die(sig.(unix.Signal))
 			}
 		default:
+			// One at a time: where all processes are told to end at once,
+			// this one must not take care of the others first.
+			if children {
+				children = m.reap(unix.WNOHANG)
+				continue
+			}
 			if reload {
 				return m.reload()
 			}

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reap takes note of processes that have ended. With options 0 it waits for
-// one; with unix.WNOHANG it takes all that there are.
-func (m *Master) reap(options int) {
+// reap takes note of one process that has ended, and says whether there was
+// one. With options 0 it waits; with unix.WNOHANG it does not.
+func (m *Master) reap(options int) bool {
 	for {
 		var status unix.WaitStatus
 		pid, err := unix.Wait4(-1, &status, options|unix.WUNTRACED, nil)
@@ -16,13 +16,11 @@ func (m *Master) reap(options int) {
 			continue
 		}
 		if err != nil || pid <= 0 {
-			return
+			return false
 		}
 		m.debugf("master_reap_child: pid %d", pid)
 		m.ended(pid, status)
-		if options&unix.WNOHANG == 0 {
-			return
-		}
+		return true
 	}
 }
 
