@@ -37,6 +37,70 @@ func TestSuffix(t *testing.T) {
 	compare(t, postfix(t), traffic(t, suffixAlone))
 }
 
+// TestOwnDialect: our suite as it is without suffix_dialect, whole, and those
+// daemons in Postfix whose protocols have not changed.
+func TestOwnDialect(t *testing.T) {
+	own := map[string]string{"suffix_dialect": "3.11"}
+	t.Run("whole", func(t *testing.T) {
+		t.Parallel()
+		compare(t, postfix(t), trafficWith(t, suffixAlone, own), ownDifferences...)
+	})
+	t.Run("mixed", func(t *testing.T) {
+		t.Parallel()
+		// The protocol of proxymap has changed, and that of bounce, which
+		// cleanup needs for mail from pickup.
+		own := map[string]string{
+			"suffix_dialect":       "3.11",
+			"local_recipient_maps": "unix:passwd.byname $alias_maps",
+			"virtual_alias_maps":   "hash:$config_directory/virtual",
+			"virtual_mailbox_maps": "hash:$config_directory/vmailbox",
+			"transport_maps":       "hash:$config_directory/transport",
+		}
+		mixed := []string{"anvil", "flush", "master", "postlogd", "smtpd", "trivial-rewrite", "verify"}
+		compare(t, trafficWith(t, postfixAlone, own), trafficWith(t, oursIn(mixed...), own, mixed...))
+	})
+}
+
+// otherPrograms in Debian's directory of daemons that are not swapped, and why.
+var otherPrograms = map[string]string{
+	"dnsblog":            notWritten,
+	"pipe":               notWritten,
+	"postscreen":         notWritten,
+	"qmqpd":              notWritten,
+	"spawn":              notWritten,
+	"tlsproxy":           notWritten,
+	"fsstone":            "a test program that nothing runs",
+	"nqmgr":              "another name of qmgr",
+	"oqmgr":              "the queue manager of long ago",
+	"post-install":       "a part of postfix(1)",
+	"postfix-script":     "a part of postfix(1)",
+	"postfix-tls-script": "a part of postfix(1)",
+	"postfix-wrapper":    "a part of postmulti(1)",
+	"postmulti-script":   "a part of postmulti(1)",
+	"tlsmgr":             "see TestTLSManager",
+}
+
+const notWritten = "not written yet"
+
+// TestNothingForgotten: each of Debian's daemons is swapped, or there is a
+// reason why not that still holds.
+func TestNothingForgotten(t *testing.T) {
+	for name := range theirs {
+		reason, excused := otherPrograms[name]
+		_, exists := ours[name]
+		switch {
+		case slices.Contains(commands, name) || slices.Contains(daemons, name):
+			if excused {
+				t.Errorf("%s is swapped, and has a reason why not", name)
+			}
+		case !excused:
+			t.Errorf("%s is not swapped", name)
+		case exists && reason == notWritten:
+			t.Errorf("%s exists now: it has to be swapped", name)
+		}
+	}
+}
+
 // daemons that the traffic uses.
 var daemons = []string{"anvil", "bounce", "cleanup", "discard", "error", "flush", "lmtp", "local", "master", "pickup", "postlogd", "proxymap", "qmgr",
 	"scache", "showq", "smtp", "smtpd", "trivial-rewrite", "verify", "virtual"}

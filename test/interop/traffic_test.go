@@ -25,7 +25,13 @@ type run struct {
 // Programs named in present must be running at the end.
 func traffic(t *testing.T, c choice, present ...string) observations {
 	t.Helper()
-	s := newSystem(t, c, nil)
+	return trafficWith(t, c, nil, present...)
+}
+
+// trafficWith is traffic with further settings.
+func trafficWith(t *testing.T, c choice, settings map[string]string, present ...string) observations {
+	t.Helper()
+	s := newSystem(t, c, settings)
 	r := &run{system: s, seen: make(observations), ids: make(map[string]string)}
 	r.command("", "newaliases")
 	s.start()
@@ -274,7 +280,7 @@ func (r *run) notifications() {
 		user + local + " NOTIFY=SUCCESS ORCPT=rfc822;original+2Bname@client.test", "folder@virt.test NOTIFY=SUCCESS,FAILURE", "passed-on@sink.test NOTIFY=SUCCESS",
 		"relayed@plain.test NOTIFY=SUCCESS", "team" + local + " NOTIFY=SUCCESS", "both@valias.test NOTIFY=SUCCESS", "one@lmtp.test NOTIFY=SUCCESS", "x@discard.test NOTIFY=SUCCESS",
 	}, message("success", "x\n"))
-	r.session("never", user+local, []string{"reject@sink.test NOTIFY=NEVER", "passed-on@sink.test NOTIFY=NEVER"}, message("never", "x\n"))
+	r.session("never", user+local, []string{"reject@sink.test NOTIFY=NEVER", "passed-on@sink.test NOTIFY=NEVER", "reject-too@sink.test NOTIFY=FAILURE"}, message("never", "x\n"))
 	r.session("whole", user+local+" RET=FULL", []string{"reject@sink.test NOTIFY=FAILURE", "reject-too@sink.test NOTIFY=DELAY"}, message("whole", "The whole text.\n"))
 }
 
