@@ -4,7 +4,8 @@
 # for. Where they are installed already it does nothing.
 set -eu
 
-packages="postfix postfix-pcre swaks mutt db-util procps strace python3"
+packages="postfix postfix-pcre postfix-cdb postfix-lmdb postfix-mysql postfix-pgsql postfix-ldap postfix-sqlite
+	mariadb-server postgresql slapd ldap-utils memcached sqlite3 swaks mutt db-util procps strace python3"
 
 missing=""
 for p in $packages; do
