@@ -41,10 +41,12 @@ all: build
 build:
 	@mkdir -p $(BIN)/libexec
 	$(GO) build $(BUILDFLAGS) -o $(BIN)/ ./cmd/...
-	$(GO) build $(BUILDFLAGS) -o $(BIN)/libexec/suffixd ./libexec/suffixd
+	$(GO) build $(BUILDFLAGS) -o $(BIN)/libexec/ ./libexec/suffixd ./libexec/heavy
 	@ln -sf sendmail $(BIN)/mailq
 	@ln -sf sendmail $(BIN)/newaliases
-	@for name in `$(BIN)/libexec/suffixd --names`; do ln -f $(BIN)/libexec/suffixd $(BIN)/libexec/$$name || exit 1; done
+	@for all in suffixd heavy; do \
+		for name in `$(BIN)/libexec/$$all --names`; do ln -f $(BIN)/libexec/$$all $(BIN)/libexec/$$name || exit 1; done; \
+	done
 
 test:
 	$(GO) test ./...

@@ -26,10 +26,12 @@ done
 for link in "$mailq_path" "$newaliases_path"; do
 	ln -sf "$sendmail_path" "$root$link"
 done
-put "$BIN/libexec/suffixd" "$root$daemon_directory/suffixd"
-for name in $("$BIN/libexec/suffixd" --names); do
-	ln -f "$root$daemon_directory/suffixd" "$root$daemon_directory/$name.new"
-	mv -f "$root$daemon_directory/$name.new" "$root$daemon_directory/$name"
+for all in suffixd heavy; do
+	put "$BIN/libexec/$all" "$root$daemon_directory/$all"
+	for name in $("$BIN/libexec/$all" --names); do
+		ln -f "$root$daemon_directory/$all" "$root$daemon_directory/$name.new"
+		mv -f "$root$daemon_directory/$name.new" "$root$daemon_directory/$name"
+	done
 done
 
 pages() { # directory file...

@@ -63,14 +63,14 @@ func serve(t *testing.T, daemon, config, queue, service string) {
 // gives the same answers.
 func TestClientsAndServers(t *testing.T) {
 	bin := t.TempDir()
-	for _, pkg := range []string{"suffix/libexec/suffixd", "suffix/cmd/postmap"} {
+	for _, pkg := range []string{"suffix/libexec/heavy", "suffix/cmd/postmap"} {
 		cmd := exec.Command("go", "build", "-o", bin+"/", pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
-	for server, daemon := range map[string]string{"real": realDaemon, "ours": bin + "/suffixd"} {
+	for server, daemon := range map[string]string{"real": realDaemon, "ours": bin + "/heavy"} {
 		t.Run(server+" server", func(t *testing.T) {
 			// Sockets of the unix domain have short names, and the daemon runs
 			// as another user.

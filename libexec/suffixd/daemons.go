@@ -11,7 +11,6 @@ import (
 	"suffix/libexec/master"
 	"suffix/libexec/pickup"
 	"suffix/libexec/postlogd"
-	"suffix/libexec/proxymap"
 	"suffix/libexec/qmgr"
 	"suffix/libexec/scache"
 	"suffix/libexec/showq"
@@ -37,7 +36,6 @@ var daemons = map[string]func(){
 	"nqmgr":           qmgr.Main,
 	"pickup":          pickup.Main,
 	"postlogd":        postlogd.Main,
-	"proxymap":        proxymap.Main,
 	"qmgr":            qmgr.Main,
 	"scache":          scache.Main,
 	"showq":           showq.Main,

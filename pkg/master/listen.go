@@ -3,7 +3,6 @@ package master
 import (
 	"fmt"
 	"net/netip"
-	"os"
 
 	"suffix/pkg/mastercf"
 	"suffix/pkg/params"
@@ -157,16 +156,3 @@ func listenFIFO(path string) (int, error) {
 	}
 }
 
-// sameFile says whether the file at path is one of those in list.
-func sameFile(path string, list []os.FileInfo) bool {
-	info, err := os.Stat(path)
-	if err != nil {
-		return false
-	}
-	for _, other := range list {
-		if os.SameFile(info, other) {
-			return true
-		}
-	}
-	return false
-}

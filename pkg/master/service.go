@@ -74,7 +74,7 @@ func (m *Master) configure(s *service, e *mastercf.Entry) {
 	s.entry = *e
 	s.path = filepath.Join(m.cfg.String(params.DaemonDirectory), e.Command)
 	s.throttle = m.cfg.Time(params.ServiceThrottleTime)
-	s.ours = sameFile(s.path, m.executable)
+	s.ours = m.isOurs(s.path)
 }
 
 // restartService applies a new entry to a service that exists: the sockets

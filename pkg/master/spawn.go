@@ -9,21 +9,9 @@ import (
 	"time"
 
 	"suffix/pkg/maillog"
-	"suffix/pkg/params"
 	frame "suffix/pkg/service"
 	"suffix/pkg/syserr"
 )
-
-// findExecutable notes which file is ours: this very program, and the one that
-// now stands in its place after an upgrade.
-func (m *Master) findExecutable() {
-	m.executable = nil
-	for _, path := range []string{"/proc/self/exe", m.cfg.String(params.DaemonDirectory) + "/master"} {
-		if info, err := os.Stat(path); err == nil {
-			m.executable = append(m.executable, info)
-		}
-	}
-}
 
 // insideList names the services whose answers one of our daemons may produce
 // by itself: ours, and without arguments that could make a difference.

@@ -91,8 +91,8 @@ func buildOurs() error {
 		if err := os.MkdirAll(filepath.Join(bin, "libexec"), 0o755); err != nil {
 			return err
 		}
-		for out, pkg := range map[string]string{bin + "/": "./cmd/...", filepath.Join(bin, "libexec/suffixd"): "./libexec/suffixd"} {
-			cmd := exec.Command("go", "build", "-trimpath", "-o", out, pkg)
+		for out, pkg := range map[string][]string{bin: {"./cmd/..."}, filepath.Join(bin, "libexec"): {"./libexec/suffixd", "./libexec/heavy"}} {
+			cmd := exec.Command("go", append([]string{"build", "-trimpath", "-o", out + "/"}, pkg...)...)
 			cmd.Dir = "../.."
 			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 			if out, err := cmd.CombinedOutput(); err != nil {
@@ -106,13 +106,15 @@ func buildOurs() error {
 		}
 	}
 	ours = make(map[string]string)
-	suffixd := filepath.Join(bin, "libexec/suffixd")
-	names, err := exec.Command(suffixd, "--names").Output()
-	if err != nil {
-		return err
-	}
-	for _, name := range strings.Fields(string(names)) {
-		ours[name] = suffixd
+	for _, name := range []string{"suffixd", "heavy"} {
+		all := filepath.Join(bin, "libexec", name)
+		names, err := exec.Command(all, "--names").Output()
+		if err != nil {
+			return err
+		}
+		for _, name := range strings.Fields(string(names)) {
+			ours[name] = all
+		}
 	}
 	for _, name := range commands {
 		path := filepath.Join(bin, name)

@@ -17,9 +17,8 @@ func Build(dir string) error {
 	if err := os.MkdirAll(libexec, 0o755); err != nil {
 		return err
 	}
-	all := filepath.Join(libexec, "suffixd")
 	for _, args := range [][]string{
-		{"-o", all, "suffix/libexec/suffixd"},
+		{"-o", libexec + "/", "suffix/libexec/suffixd", "suffix/libexec/heavy"},
 		{"-o", dir + "/", "suffix/cmd/..."},
 	} {
 		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-ldflags", "-s -w"}, args...)...)
@@ -33,13 +32,16 @@ func Build(dir string) error {
 			return err
 		}
 	}
-	names, err := exec.Command(all, "--names").Output()
-	if err != nil {
-		return fmt.Errorf("%s --names: %w", all, err)
-	}
-	for name := range strings.FieldsSeq(string(names)) {
-		if err := relink(os.Link, all, filepath.Join(libexec, name)); err != nil {
-			return err
+	for _, name := range []string{"suffixd", "heavy"} {
+		all := filepath.Join(libexec, name)
+		names, err := exec.Command(all, "--names").Output()
+		if err != nil {
+			return fmt.Errorf("%s --names: %w", all, err)
+		}
+		for name := range strings.FieldsSeq(string(names)) {
+			if err := relink(os.Link, all, filepath.Join(libexec, name)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

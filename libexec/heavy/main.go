@@ -1,0 +1,43 @@
+// Heavy is the executable behind the daemons that need the large database
+// clients: daemon_directory/proxymap, which is the services proxymap and
+// proxywrite, and which commands start for themselves. All other daemons are
+// in suffixd. Which daemon it is comes from the name under which it is
+// started; started as "heavy --names" it lists the names that it knows.
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	_ "suffix/pkg/heavytables"
+
+	"suffix/libexec/proxymap"
+)
+
+// daemons is the table of programs, by the name in daemon_directory.
+var daemons = map[string]func(){
+	"proxymap": proxymap.Main,
+}
+
+func main() {
+	name := filepath.Base(os.Args[0])
+	if name == "heavy" && len(os.Args) > 1 {
+		if os.Args[1] == "--names" {
+			for _, name := range slices.Sorted(maps.Keys(daemons)) {
+				fmt.Println(name)
+			}
+			return
+		}
+		os.Args = os.Args[1:]
+		name = filepath.Base(os.Args[0])
+	}
+	run, ok := daemons[name]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "heavy: fatal: no daemon has the name %q\n", name)
+		os.Exit(1)
+	}
+	run()
+}
