@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"suffix/pkg/table"
+	"suffix/pkg/table/dbfile"
 )
 
 var kinds = []string{"hash", "btree"}
@@ -254,7 +255,7 @@ func TestTruncatedUnderReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	err = guarded(func() error {
+	err = dbfile.Guarded(errCorrupt, func() error {
 		if err := os.Truncate(dir+"/x.db", 0); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"suffix/pkg/table"
+	"suffix/pkg/table/dbfile"
 )
 
 // A reader gives its lock back soon, so that a writer which waits gets it, and
@@ -29,7 +30,7 @@ func TestWriterGetsLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := flock(int(f.Fd()), unix.LOCK_EX); err != nil { // waits for the reader
+	if err := dbfile.Flock(int(f.Fd()), unix.LOCK_EX); err != nil { // waits for the reader
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(dir + "/y.db")
@@ -47,7 +48,7 @@ func TestWriterGetsLock(t *testing.T) {
 	if _, err := f.WriteAt(data, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := flock(int(f.Fd()), unix.LOCK_UN); err != nil {
+	if err := dbfile.Flock(int(f.Fd()), unix.LOCK_UN); err != nil {
 		t.Fatal(err)
 	}
 	if v := <-result; v != "new" {

@@ -1,22 +1,15 @@
 package bdb
 
 import (
-	"fmt"
 	"os"
-	"runtime/debug"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"suffix/pkg/maillog"
 	"suffix/pkg/syserr"
 	"suffix/pkg/table"
+	"suffix/pkg/table/dbfile"
 )
-
-// lockTime is how long a reader keeps its shared lock for the lookups that
-// follow. Whoever wants to write waits so much longer at most.
-const lockTime = 5 * time.Millisecond
 
 // reader is a table that is open for lookups. Other programs may rewrite the
 // file in place, under an exclusive lock; so each access happens under a shared
@@ -31,26 +24,17 @@ type reader struct {
 	uid   int
 	f     *os.File
 	fd    int
-	first stamp // when it was opened
+	first dbfile.Stamp // when it was opened
 
 	mu      sync.Mutex
-	locked  bool
-	unlock  *time.Timer // ends the lock
+	lease   dbfile.Lease
 	closed  bool
 	mapping []byte
-	mapped  stamp
+	mapped  dbfile.Stamp
 	im      *image
-	null    nulls
+	null    dbfile.Nulls
 	stat    unix.Stat_t
 }
-
-// stamp tells one state of a file from another.
-type stamp struct {
-	size  int64
-	mtime unix.Timespec
-}
-
-func stampOf(st *unix.Stat_t) stamp { return stamp{st.Size, st.Mtim} }
 
 func openReader(typ, name string, o table.Options) (table.Table, error) {
 	path := name + suffix
@@ -59,16 +43,17 @@ func openReader(typ, name string, o table.Options) (table.Table, error) {
 		return nil, openError(path, err)
 	}
 	r := &reader{name: typ + ":" + path, path: path, btree: typ == "btree", lock: o.Flags&table.Lock != 0, quiet: o.Command,
-		f: f, fd: int(f.Fd()), null: nullsOf(o.Flags)}
+		f: f, fd: int(f.Fd()), null: dbfile.NullsOf(o.Flags)}
+	r.lease = dbfile.Lease{Path: path, Unlock: func() error { return dbfile.Flock(r.fd, unix.LOCK_UN) }, Expire: r.unlockNow}
 	if err := r.lockAndMap(); err != nil {
 		f.Close()
 		return nil, openError(path, err)
 	}
-	r.endLock()
+	r.lease.End()
 	r.first = r.mapped
 	r.uid = int(r.stat.Uid)
 	if info, err := f.Stat(); err == nil && r.lock {
-		warnIfOlder(name, info)
+		dbfile.WarnIfOlder(name, suffix, info)
 	}
 	return r, nil
 }
@@ -86,60 +71,35 @@ func (r *reader) Flags() table.Flags {
 
 // Changed compares the file's time and looks whether it still has a name.
 func (r *reader) Changed() bool {
-	var st unix.Stat_t
-	if err := unix.Fstat(r.fd, &st); err != nil {
-		return true
-	}
-	return st.Nlink == 0 || st.Mtim != r.first.mtime
+	return dbfile.Replaced(r.fd, r.first)
 }
 
 // Close unmaps the file.
 func (r *reader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.closed, r.locked = true, false
-	if r.unlock != nil {
-		r.unlock.Stop()
-	}
+	r.closed = true
+	r.lease.Drop()
 	r.unmap()
 	return r.f.Close()
 }
 
 func (r *reader) unmap() {
-	if r.mapping != nil {
-		if err := unix.Munmap(r.mapping); err != nil {
-			maillog.Warnf("munmap %s: %s", r.path, syserr.Text(err))
-		}
-	}
+	dbfile.Unmap(r.mapping, r.path)
 	r.mapping, r.im = nil, nil
-}
-
-func flock(fd, how int) error {
-	for {
-		if err := unix.Flock(fd, how); err != unix.EINTR {
-			return err
-		}
-	}
 }
 
 // acquire locks table and file, and maps the file anew if it has changed. The
 // file's lock ends by itself; the caller ends that of the table.
 func (r *reader) acquire() error {
 	r.mu.Lock()
-	if r.locked {
+	if r.lease.Held() {
 		return nil
 	}
 	if err := r.lockAndMap(); err != nil {
-		r.endLock()
+		r.lease.End()
 		r.mu.Unlock()
 		return err
-	}
-	if r.locked {
-		if r.unlock == nil {
-			r.unlock = time.AfterFunc(lockTime, r.unlockNow)
-		} else {
-			r.unlock.Reset(lockTime)
-		}
 	}
 	return nil
 }
@@ -149,15 +109,15 @@ func (r *reader) lockAndMap() error {
 		return os.ErrClosed
 	}
 	if r.lock {
-		if err := flock(r.fd, unix.LOCK_SH); err != nil {
+		if err := dbfile.Flock(r.fd, unix.LOCK_SH); err != nil {
 			return err
 		}
-		r.locked = true
+		r.lease.Begin()
 	}
 	if err := unix.Fstat(r.fd, &r.stat); err != nil {
 		return err
 	}
-	if now := stampOf(&r.stat); r.im == nil || now != r.mapped {
+	if now := dbfile.StampOf(&r.stat); r.im == nil || now != r.mapped {
 		return r.remap(now)
 	}
 	return nil
@@ -166,33 +126,20 @@ func (r *reader) lockAndMap() error {
 func (r *reader) unlockNow() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.endLock()
+	r.lease.End()
 }
 
-func (r *reader) endLock() {
-	if !r.locked {
-		return
-	}
-	r.locked = false
-	if err := flock(r.fd, unix.LOCK_UN); err != nil {
-		maillog.Warnf("%s: unlock dictionary: %s", r.path, syserr.Text(err))
-	}
-}
-
-func (r *reader) remap(now stamp) error {
+func (r *reader) remap(now dbfile.Stamp) error {
 	r.unmap()
-	if now.size < metaSize {
+	if now.Size < metaSize {
 		return errCorrupt
 	}
-	if int64(int(now.size)) != now.size {
-		return unix.EFBIG
-	}
-	data, err := unix.Mmap(r.fd, 0, int(now.size), unix.PROT_READ, unix.MAP_SHARED)
+	data, err := dbfile.Map(r.fd, now.Size)
 	if err != nil {
 		return err
 	}
 	r.mapping, r.mapped = data, now
-	err = guarded(func() error {
+	err = dbfile.Guarded(errCorrupt, func() error {
 		r.im, err = parse(data, r.btree)
 		return err
 	})
@@ -202,29 +149,12 @@ func (r *reader) remap(now stamp) error {
 	return err
 }
 
-// guarded runs f, which reads mapped memory. Where a program that does not
-// lock cuts the file short meanwhile, the access faults; that is an error, not
-// the end of the process.
-func guarded(f func() error) (err error) {
-	before := debug.SetPanicOnFault(true)
-	defer func() {
-		debug.SetPanicOnFault(before)
-		if r := recover(); r != nil {
-			if _, fault := r.(interface{ Addr() uintptr }); !fault {
-				panic(r)
-			}
-			err = errCorrupt
-		}
-	}()
-	return f()
-}
-
 func (r *reader) locking(f func(im *image) error) error {
 	if err := r.acquire(); err != nil {
 		return err
 	}
 	defer r.mu.Unlock()
-	return guarded(func() error { return f(r.im) })
+	return dbfile.Guarded(errCorrupt, func() error { return f(r.im) })
 }
 
 // access runs f on the current content.
@@ -233,15 +163,11 @@ func (r *reader) access(f func(im *image) error) error {
 	if err == nil {
 		return nil
 	}
-	reason := syserr.Text(err)
 	if err == errCorrupt {
-		reason = "Invalid argument"
+		err = unix.EINVAL
 		r.unlockNow() // look again next time
 	}
-	if !r.quiet {
-		maillog.Logf(maillog.Error, "error reading %s: %s", r.path, reason)
-	}
-	return &table.Error{Err: fmt.Errorf("error reading %s: %s", r.path, reason)}
+	return dbfile.Failed(r.quiet, "reading", r.path, syserr.Text(err))
 }
 
 // Lookup finds the value of a key.
@@ -251,9 +177,9 @@ func (r *reader) Lookup(key string) (value string, found bool, err error) {
 		if im.btree {
 			get = im.btreeLookup
 		}
-		v, ok, err := r.null.find(key, get)
+		v, ok, err := r.null.Find(key, get)
 		if ok {
-			value, found = text(v), true
+			value, found = dbfile.Text(v), true
 		}
 		return err
 	})
@@ -283,5 +209,5 @@ func (c *readerCursor) Next() (key, value string, ok bool, err error) {
 	}
 	p := c.ready[0]
 	c.ready = c.ready[1:]
-	return text(p.key), text(p.value), true, nil
+	return dbfile.Text(p.key), dbfile.Text(p.value), true, nil
 }

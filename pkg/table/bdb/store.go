@@ -14,6 +14,7 @@ import (
 	"suffix/pkg/maillog"
 	"suffix/pkg/syserr"
 	"suffix/pkg/table"
+	"suffix/pkg/table/dbfile"
 )
 
 // store is a table that is open for writing. Its entries are in memory; a
@@ -35,21 +36,21 @@ type store struct {
 	f       *os.File // the current file, by which we lock
 	loaded  state    // what entries stand for
 	entries map[string]string
-	null    nulls
+	null    dbfile.Nulls
 	dirty   bool
 }
 
 // state identifies the content of a path.
 type state struct {
 	dev, ino uint64
-	stamp
+	dbfile.Stamp
 }
 
-func stateOf(st *unix.Stat_t) state { return state{st.Dev, st.Ino, stampOf(st)} }
+func stateOf(st *unix.Stat_t) state { return state{st.Dev, st.Ino, dbfile.StampOf(st)} }
 
 func openStore(typ, name string, o table.Options) (table.Table, error) {
 	s := &store{name: typ + ":" + name + suffix, path: name + suffix, btree: typ == "btree", flags: o.Flags,
-		perm: o.Perm, must: o.Existing, quiet: o.Command, null: nullsOf(o.Flags)}
+		perm: o.Perm, must: o.Existing, quiet: o.Command, null: dbfile.NullsOf(o.Flags)}
 	if s.perm == 0 {
 		s.perm = 0o644
 	}
@@ -93,7 +94,7 @@ func (s *store) begin(noWait bool) error {
 				return err
 			}
 		}
-		if err := flock(int(s.f.Fd()), how); err != nil {
+		if err := dbfile.Flock(int(s.f.Fd()), how); err != nil {
 			s.drop()
 			return err
 		}
@@ -128,7 +129,7 @@ func (s *store) end() {
 	if s.f == nil {
 		return
 	}
-	if err := flock(int(s.f.Fd()), unix.LOCK_UN); err != nil {
+	if err := dbfile.Flock(int(s.f.Fd()), unix.LOCK_UN); err != nil {
 		maillog.Warnf("%s: unlock dictionary: %s", s.path, syserr.Text(err))
 	}
 }
@@ -196,16 +197,16 @@ func (s *store) load(now state) error {
 		s.entries, s.dirty = make(map[string]string), true
 		return nil
 	}
-	size := now.size
-	if size < metaSize || int64(int(size)) != size {
+	size := now.Size
+	if size < metaSize {
 		return errCorrupt
 	}
-	data, err := unix.Mmap(int(s.f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
+	data, err := dbfile.Map(int(s.f.Fd()), size)
 	if err != nil {
 		return err
 	}
 	entries := make(map[string]string)
-	err = guarded(func() error {
+	err = dbfile.Guarded(errCorrupt, func() error {
 		im, err := parse(data, s.btree)
 		if err != nil {
 			return err
@@ -220,9 +221,7 @@ func (s *store) load(now state) error {
 			}
 		}
 	})
-	if unmapErr := unix.Munmap(data); err == nil {
-		err = unmapErr
-	}
+	dbfile.Unmap(data, s.path)
 	if err != nil {
 		return err
 	}
@@ -242,7 +241,7 @@ func (s *store) commit() error {
 	} else {
 		err = s.writeTo(temp, s.entries)
 		if err == nil {
-			err = flock(int(temp.Fd()), unix.LOCK_EX)
+			err = dbfile.Flock(int(temp.Fd()), unix.LOCK_EX)
 		}
 		if err == nil {
 			err = os.Rename(temp.Name(), s.real)
@@ -350,10 +349,7 @@ func (s *store) operate(verb string, f func() error) error {
 		}
 	}
 	if err != nil {
-		if !s.quiet {
-			maillog.Logf(maillog.Error, "error %s %s: %s", verb, s.path, syserr.Text(err))
-		}
-		return &table.Error{Err: fmt.Errorf("error %s %s: %s", verb, s.path, syserr.Text(err))}
+		return dbfile.Failed(s.quiet, verb, s.path, syserr.Text(err))
 	}
 	return nil
 }
@@ -367,8 +363,8 @@ func (s *store) get(stored []byte) ([]byte, bool, error) {
 func (s *store) Lookup(key string) (value string, found bool, err error) {
 	err = s.operate("reading", func() error {
 		var v []byte
-		v, found, err = s.null.find(key, s.get)
-		value = text(v)
+		v, found, err = s.null.Find(key, s.get)
+		value = dbfile.Text(v)
 		return err
 	})
 	return value, found, err
@@ -377,22 +373,18 @@ func (s *store) Lookup(key string) (value string, found bool, err error) {
 // Update stores a value.
 func (s *store) Update(key, value string) error {
 	return s.operate("writing", func() error {
-		if s.null == nullBoth {
-			s.null = null1
-		}
-		if s.null == null1 {
-			key, value = key+"\x00", value+"\x00"
-		}
+		s.null.Settle(dbfile.Null1)
+		key, value := s.null.Stored(key), s.null.Stored(value)
 		if _, dup := s.entries[key]; dup {
 			switch {
 			case s.flags&table.ReplaceDup != 0:
 			case s.flags&table.IgnoreDup != 0:
 				return nil
 			case s.flags&table.WarnDup != 0:
-				maillog.Warnf("%s: duplicate entry: \"%s\"", s.path, text([]byte(key)))
+				maillog.Warnf("%s: duplicate entry: \"%s\"", s.path, dbfile.Text([]byte(key)))
 				return nil
 			default:
-				return fmt.Errorf("%s: %w: \"%s\"", s.path, table.ErrDuplicate, text([]byte(key)))
+				return fmt.Errorf("%s: %w: \"%s\"", s.path, table.ErrDuplicate, dbfile.Text([]byte(key)))
 			}
 		}
 		s.entries[key] = value
@@ -405,11 +397,9 @@ func (s *store) Update(key, value string) error {
 // stands, without NULs. The extra records of postalias(1) are written by this.
 func (s *store) Put(key, value string, raw bool) error {
 	return s.operate("writing", func() error {
-		if s.null == nullBoth {
-			s.null = null1
-		}
-		if s.null == null1 && !raw {
-			key, value = key+"\x00", value+"\x00"
+		s.null.Settle(dbfile.Null1)
+		if !raw {
+			key, value = s.null.Stored(key), s.null.Stored(value)
 		}
 		s.entries[key] = value
 		s.dirty = true
@@ -421,9 +411,9 @@ func (s *store) Put(key, value string, raw bool) error {
 func (s *store) Delete(key string) (found bool, err error) {
 	err = s.operate("deleting from", func() error {
 		for _, stored := range []struct {
-			by  nulls
+			by  dbfile.Nulls
 			key string
-		}{{null1, key + "\x00"}, {null0, key}} {
+		}{{dbfile.Null1, key + "\x00"}, {dbfile.Null0, key}} {
 			if _, ok := s.entries[stored.key]; ok && !found && s.null&stored.by != 0 {
 				delete(s.entries, stored.key)
 				s.null, s.dirty, found = stored.by, true, true
@@ -462,5 +452,5 @@ func (c *storeCursor) Next() (key, value string, ok bool, err error) {
 			return nil
 		})
 	}
-	return text([]byte(key)), text([]byte(value)), ok, err
+	return dbfile.Text([]byte(key)), dbfile.Text([]byte(value)), ok, err
 }
