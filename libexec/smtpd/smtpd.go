@@ -89,7 +89,7 @@ func (d *daemon) setup(p *service.Process) error {
 	if d.server.Normal, err = d.variant(p, p.Config, services); err != nil {
 		return err
 	}
-	if stress, _ := p.Config.Lookup("stress"); stress == "" {
+	if p.Config.String(params.Stress) == "" {
 		// Warnings about the configuration were given once.
 		services.Log = quiet{}
 		if d.server.Stressed, err = d.variant(p, p.Config.With(config.Override{Name: "stress", Value: "yes"}), services); err != nil {

@@ -7,6 +7,7 @@
 package config
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -43,6 +44,7 @@ type Options struct {
 type Main struct {
 	dir      string
 	settings map[string]string // main.cf, overrides
+	options  map[string]bool   // names that overrides set
 	order    []Setting         // as in main.cf
 	program  string
 	service  string
@@ -129,8 +131,12 @@ func New(dir string, list []Setting, o Options) *Main {
 }
 
 func (m *Main) override(list []Override) {
+	if m.options == nil && len(list) > 0 {
+		m.options = make(map[string]bool, len(list))
+	}
 	for _, o := range list {
 		m.settings[o.Name] = trimSpace(o.Value)
+		m.options[o.Name] = true
 	}
 }
 
@@ -139,9 +145,8 @@ func (m *Main) override(list []Override) {
 func (m *Main) With(list ...Override) *Main {
 	c := &Main{dir: m.dir, order: m.order, program: m.program, service: m.service, warn: m.warn, limited: m.limited,
 		settings: make(map[string]string, len(m.settings)+len(list))}
-	for name, v := range m.settings {
-		c.settings[name] = v
-	}
+	maps.Copy(c.settings, m.settings)
+	c.options = maps.Clone(m.options)
 	c.override(list)
 	return c
 }

@@ -131,7 +131,7 @@ func convert(p *params.Param, name, text string) (int64, error) {
 // defaultText is the expanded default, for the time until the program looks
 // at Err: nothing goes wrong in between.
 func (m *Main) defaultText(p *params.Param) string {
-	text, err := macro.Expand(p.Default, func(name string) (string, bool) { return m.unexpanded(name, allComputed) }, macro.Options{})
+	text, err := m.quietly(p.Default)
 	if err != nil {
 		return ""
 	}

@@ -22,6 +22,9 @@ func Load() (*config.Main, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
+	for _, text := range cfg.Ineffective("master") {
+		maillog.Warnf("%s", text)
+	}
 	for _, id := range []params.Int{params.DefaultProcessLimit, params.TcpWindowsize} {
 		cfg.Int(id)
 	}

@@ -1,14 +1,19 @@
 // Package params declares every main.cf parameter once: name, kind, default,
 // limits and meaning (spec config §4 and §14).
 //
-// The declarations stand in parameters.tsv; table_gen.go holds the same as
-// static data, so that a command that starts a thousand times a minute spends
-// nothing on reading them. A program names a parameter by its Go identifier,
+// The declarations stand in parameters.tsv, what has no effect yet in
+// missing.tsv; table_gen.go holds the same as static data, so that a command
+// that starts a thousand times a minute spends nothing on reading them. A program names a parameter by its Go identifier,
 // whose type says which method of config.Main reads it:
 //
 //	limit := cfg.Int(params.DefaultProcessLimit)
 //	hold := cfg.Time(params.MaxIdle)
 package params
+
+import (
+	"slices"
+	"strings"
+)
 
 //go:generate go run ./gen
 
@@ -52,6 +57,25 @@ type Param struct {
 	Choices  string // permitted words, separated by |; "list:" in front: several may be given
 	Programs string // programs that load it; * all
 	Meaning  string // one line
+	// Missing says why a setting has no effect in this version, in words that
+	// go on after "NAME is set, but"; "" for a parameter that has one.
+	Missing string
+}
+
+// TLSUsers stands in Programs for the programs that speak TLS.
+const TLSUsers = "(TLS users)"
+
+var tlsUsers = []string{"smtp", "lmtp", "smtpd", "tlsproxy", "postscreen", "posttls-finger"}
+
+// LoadedBy tells whether a program loads the parameter: whether it is among
+// Programs. Those that all programs load count for none.
+func (p *Param) LoadedBy(program string) bool {
+	for name := range strings.SplitSeq(p.Programs, ",") {
+		if name == program || name == TLSUsers && slices.Contains(tlsUsers, program) {
+			return true
+		}
+	}
+	return false
 }
 
 // Typed indexes into the table: the type says how the parameter is read.

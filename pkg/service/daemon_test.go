@@ -3,6 +3,7 @@ package service
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,6 +113,8 @@ type rig struct {
 	log    *net.UnixConn
 	kind   string
 
+	program string // its name if that is not the kind
+
 	stdin, stdout *os.File // of the daemons, nil for /dev/null
 }
 
@@ -191,7 +194,7 @@ type process struct {
 func (r *rig) start(env []string, args ...string) *process {
 	r.t.Helper()
 	cmd := exec.Command("/proc/self/exe", args...)
-	cmd.Args[0] = r.kind
+	cmd.Args[0] = cmp.Or(r.program, r.kind)
 	cmd.Dir = r.in.Queue()
 	cmd.Env = append([]string{"TEST_DAEMON=" + r.kind, "MAIL_CONFIG=" + r.in.Config(), "GENERATION=17",
 		"POSTLOG_SERVICE=" + r.in.Queue() + "/public/postlog", "POSTLOG_HOSTNAME=h"}, env...)

@@ -63,8 +63,7 @@ func (p *Process) Stress() bool {
 	if p.server != nil && p.server.underStress(time.Now()) {
 		return true
 	}
-	value, _ := p.Config.Lookup("stress")
-	return value != ""
+	return p.Config.String(params.Stress) != ""
 }
 
 // FlowGet takes one flow control token. If there is none it waits for

@@ -114,6 +114,11 @@ func newProcess(d *Daemon, program string, o *options) (*Process, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
+	if !o.standalone {
+		for _, text := range cfg.Ineffective(program) {
+			maillog.Warnf("%s", text)
+		}
+	}
 	if len(o.args) > 0 && !d.Arguments {
 		return nil, fmt.Errorf("unexpected command-line argument: %s", o.args[0])
 	}

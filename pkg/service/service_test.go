@@ -453,6 +453,16 @@ func TestFatal(t *testing.T) {
 	}
 }
 
+// A daemon tells what is set for it in vain.
+func TestIneffectiveSettings(t *testing.T) {
+	r := newRig(t, "single")
+	r.program = "smtpd"
+	p := r.start(nil, "-t", "unix", "-o", "smtpd_tls_cert_file=/x", "-o", "smtpd_tls_key_file = /y", "-o", "smtpd_tls_ask_ccert=no")
+	r.logged("]: warning: " + r.in.Config() + "/master.cf: smtpd_tls_cert_file, smtpd_tls_key_file are set, but TLS is not supported yet")
+	r.dial().ask("x")
+	p.Process.Kill()
+}
+
 func TestBadGeneration(t *testing.T) {
 	r := newRig(t, "single")
 	p := r.start([]string{"GENERATION=9"}, "-t", "unix")

@@ -161,7 +161,7 @@ func NewSettings(cfg *config.Main, service string, standalone bool, log smtpacce
 		s.noticeSender += "@" + s.hostname
 	}
 	s.protocols = cfg.Protocols()
-	s.stress, _ = cfg.Lookup("stress")
+	s.stress = cfg.String(params.Stress)
 	if s.dialect37 {
 		s.limits.ipv4Bits, s.limits.ipv6Bits = 32, 128
 	}

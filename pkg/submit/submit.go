@@ -11,6 +11,7 @@ import (
 	"suffix/pkg/account"
 	"suffix/pkg/config"
 	"suffix/pkg/matchlist"
+	"suffix/pkg/params"
 	"suffix/pkg/syserr"
 
 	"golang.org/x/sys/unix"
@@ -27,26 +28,26 @@ func User(uid int) string {
 
 // An Action is something that an access list of main.cf allows to users.
 type Action struct {
-	Parameter string // of the access list
-	Verb      string // as in "is not allowed to VERB"
+	Parameter params.String // the access list
+	Verb      string        // as in "is not allowed to VERB"
 }
 
 // What local users may be allowed to do.
 var (
-	Submit = Action{"authorized_submit_users", "submit mail"}
-	Flush  = Action{"authorized_flush_users", "flush the mail queue"}
-	List   = Action{"authorized_mailq_users", "view the mail queue"}
+	Submit = Action{params.AuthorizedSubmitUsers, "submit mail"}
+	Flush  = Action{params.AuthorizedFlushUsers, "flush the mail queue"}
+	List   = Action{params.AuthorizedMailqUsers, "view the mail queue"}
 )
 
 // Check returns an error in Postfix's words when the access list does not
 // allow the action to the user.
 func Check(cfg *config.Main, action Action, uid int) error {
-	value, _ := cfg.Lookup(action.Parameter)
+	value := cfg.String(action.Parameter)
 	if strings.HasPrefix(value, "static:") {
 		return nil
 	}
 	name := User(uid)
-	list := matchlist.New(action.Parameter, value, matchlist.String, matchlist.Options{Config: cfg, Command: true})
+	list := matchlist.New(params.Of(action.Parameter).Name, value, matchlist.String, matchlist.Options{Config: cfg, Command: true})
 	defer list.Close()
 	if err := list.Err(); err != nil {
 		return err
