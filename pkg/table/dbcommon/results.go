@@ -2,6 +2,7 @@ package dbcommon
 
 import (
 	"fmt"
+	"strings"
 
 	"suffix/pkg/maillog"
 	"suffix/pkg/matchlist"
@@ -93,6 +94,9 @@ func (c *Client) Results(key string) (r *Results, ok bool) {
 // part that the format uses is skipped silently. The error says that there are
 // more values than allowed.
 func (r *Results) Add(value string) error {
+	if nul := strings.IndexByte(value, 0); nul >= 0 {
+		value = value[:nul] // as Postfix, where a NUL ends a text
+	}
 	if value == "" {
 		maillog.Warnf("table \"%s\": empty lookup result for: \"%s\" -- ignored", r.client.Table(), r.key.whole)
 		return nil

@@ -2,6 +2,8 @@ package dbcommon
 
 import (
 	"strings"
+
+	"suffix/pkg/maillog"
 )
 
 // A Template makes a query of a key, or the final value of a value that was
@@ -16,6 +18,7 @@ import (
 //
 // In a result format %s, %u and %d are parts of the value, the others of the key.
 type Template struct {
+	table string // of which it is part, for warnings
 	text  string
 	parts []part
 	// What the key must have for the template to make sense.
@@ -39,6 +42,7 @@ func (s *Source) ResultFormat(text string) *Template { return s.template(text, t
 
 func (s *Source) template(text string, result bool) *Template {
 	t, ok := parseTemplate(text, result)
+	t.table = s.Table()
 	if !ok {
 		kind := "query"
 		if result {
@@ -98,33 +102,28 @@ type Quote func(b []byte, text string) []byte
 // Plain is the Quote that changes nothing.
 func Plain(b []byte, text string) []byte { return append(b, text...) }
 
-// Expand makes the query for a key. ok is false when the key lacks a part that
-// the template uses: then nothing is asked, and the key is not found.
-func (t *Template) Expand(key string, quote Quote) (query string, ok bool) {
+// Suits says whether a key has all parts that the template uses. If not, nothing
+// is asked, and the key is not found. An empty key is warned about.
+func (t *Template) Suits(key string) bool {
+	if key == "" {
+		maillog.Warnf("table \"%s\": empty query string -- ignored", t.table)
+		return false
+	}
 	k := splitKey(key)
-	if !t.suits(&k) {
+	return t.suits(&k)
+}
+
+// Expand makes the query for a key; ok is what Suits says.
+func (t *Template) Expand(key string, quote Quote) (query string, ok bool) {
+	if !t.Suits(key) {
 		return "", false
 	}
+	k := splitKey(key)
 	return string(t.expand(nil, &k, &k, quote)), true
 }
 
-// suits says whether the key has all parts that the template uses.
 func (t *Template) suits(k *address) bool {
-	if t.localpart && k.localpart == "" || t.domain && k.domain == "" {
-		return false
-	}
-	if t.labels == 0 {
-		return true
-	}
-	if len(k.labels) < t.labels {
-		return false
-	}
-	for _, label := range k.labels {
-		if label == "" {
-			return false
-		}
-	}
-	return true
+	return !(t.localpart && k.localpart == "" || t.domain && k.domain == "" || len(k.labels) < t.labels)
 }
 
 // suitsValue says the same of a value.
@@ -161,7 +160,7 @@ func (t *Template) expand(b []byte, key, value *address, quote Quote) []byte {
 type address struct {
 	whole, localpart, domain string
 	at                       bool
-	labels                   []string // of the domain, only of keys
+	labels                   []string // of the domain, from the right, only of keys; none is empty
 }
 
 func splitAddress(text string) address {
@@ -172,17 +171,18 @@ func splitAddress(text string) address {
 	return address{whole: text, localpart: text[:at], domain: text[at+1:], at: true}
 }
 
+// maxLabels is how many labels of a domain a template can name. A long key is
+// not taken apart further.
+const maxLabels = 9
+
 func splitKey(key string) address {
 	a := splitAddress(key)
-	if a.domain != "" {
-		// Only nine labels can be named: a long key is not taken apart further.
-		rest := a.domain
-		for len(a.labels) < 9 {
-			dot := strings.LastIndexByte(rest, '.')
-			a.labels = append(a.labels, rest[dot+1:])
-			if dot < 0 {
-				break
-			}
+	for rest, more := a.domain, true; more && len(a.labels) < maxLabels; {
+		dot := strings.LastIndexByte(rest, '.')
+		if label := rest[dot+1:]; label != "" {
+			a.labels = append(a.labels, label)
+		}
+		if more = dot >= 0; more {
 			rest = rest[:dot]
 		}
 	}
