@@ -9,6 +9,7 @@ import (
 
 	"suffix/pkg/params"
 	"suffix/pkg/syserr"
+	"suffix/pkg/table/typenames"
 )
 
 var (
@@ -16,11 +17,6 @@ var (
 	clientSASLTypes = []string{"cyrus"}
 	lockMethods     = []string{"flock", "fcntl", "dotlock"}
 )
-
-// tableTypes are the types of lookup tables that the daemons and postmap know.
-// This command names them without linking the drivers.
-var tableTypes = []string{"btree", "cidr", "debug", "environ", "fail", "hash", "inline", "internal", "pcre", "pipemap", "proxy",
-	"randmap", "regexp", "static", "texthash", "unionmap", "unix"}
 
 // showTableTypes lists the types of lookup tables.
 func (p *postconf) showTableTypes() error {
@@ -30,7 +26,7 @@ func (p *postconf) showTableTypes() error {
 	if err := p.main.config.Check(); err != nil {
 		return err
 	}
-	return p.printLines(tableTypes)
+	return p.printLines(typenames.All())
 }
 
 // showTLS answers -T.

@@ -150,7 +150,7 @@ func (p *postconf) allNames() []string {
 		switch {
 		case ofService:
 		case d.Flags&(params.Hidden|params.Private) != 0:
-			if set && p.classes&classUser != 0 {
+			if p.classes&classUser != 0 && (set || p.setInService(d.Name)) {
 				list = append(list, d.Name)
 			}
 		case p.classes&classBuiltin != 0:
@@ -169,4 +169,13 @@ func (p *postconf) allNames() []string {
 	}
 	sort.Strings(list)
 	return slices.Compact(list)
+}
+
+func (p *postconf) setInService(name string) bool {
+	for _, s := range p.services {
+		if _, set := s.params.settings[name]; set {
+			return true
+		}
+	}
+	return false
 }

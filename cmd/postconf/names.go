@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"suffix/pkg/config"
 	"suffix/pkg/macro"
@@ -73,24 +74,38 @@ func (p *postconf) register() error {
 	if p.has(optD) {
 		return nil
 	}
-	p.dropReadOnly(p.dir+"/main.cf", p.main.settings)
-	if err := p.registerScope(nil); err != nil {
-		return err
-	}
 	seen := make(map[*serviceParams]bool)
 	for _, s := range p.services {
 		if seen[s.params] {
 			continue
 		}
 		seen[s.params] = true
-		p.dropReadOnly(p.dir+"/master.cf", s.params.settings)
 		if err := p.registerScope(s); err != nil {
 			return err
 		}
 	}
+	for _, name := range [...]string{"myhostname", "mydomain", "mynetworks"} {
+		if _, set := p.main.settings[name]; !set {
+			p.main.config.Default(name)
+		}
+	}
+	if err := p.main.config.Err(); err != nil {
+		return err
+	}
+	if err := p.registerScope(nil); err != nil {
+		return err
+	}
 	return p.main.config.Err()
 }
 
+// isListed tells the declared parameters that are shown also where they are
+// not set: not those that live on as the default of another.
+func isListed(name string) bool {
+	d := params.Lookup(name)
+	return d != nil && d.Flags&params.Hidden == 0
+}
+
+// dropReadOnly warns about settings of what a program sets by itself, and forgets them.
 func (p *postconf) dropReadOnly(file string, settings map[string]string) {
 	for _, name := range sortedKeys(settings) {
 		if isReadOnly(name) {
@@ -107,12 +122,17 @@ func (p *postconf) registerScope(s *service) error {
 	if s != nil {
 		file, settings, lookup = p.dir+"/master.cf", s.params.settings, p.serviceLookup(s)
 	}
+	if err := p.useClasses(file, settings, s); err != nil {
+		return err
+	}
+	p.dropReadOnly(file, settings)
 	if s == nil {
 		all := params.All()
 		for i := range all {
 			d := &all[i]
 			if _, set := settings[d.Name]; !set && d.Flags&params.Hidden == 0 && d.Kind != params.KindRaw {
-				p.scanNames(file, d.Default, nil)
+				text, _ := p.defaultText(d.Name)
+				p.scanNames(file, text, nil)
 			}
 		}
 	}
@@ -122,23 +142,44 @@ func (p *postconf) registerScope(s *service) error {
 			p.scanNames(file, settings[name], s)
 		}
 	}
-	if classes, set := settings["smtpd_restriction_classes"]; set {
-		for _, name := range config.SplitList(classes) {
-			p.use(file, name, s)
-		}
-	}
 	for _, name := range keys {
-		if _, ofService := p.names.service[name]; params.Lookup(name) == nil && !ofService {
-			continue
-		}
-		if isRaw(name) {
+		if _, ofService := p.names.service[name]; !ofService && !isListed(name) || isRaw(name) {
 			continue
 		}
 		text, err := p.expand(settings[name], lookup)
 		if err != nil {
 			return err
 		}
-		p.scanTables(tableScan{file: file, param: name, service: s}, text, 0)
+		if err := p.scanTables(tableScan{file: file, service: s}, text, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// useClasses notes the restriction classes that are named. Expressions among
+// the names see what is set in the same place only.
+func (p *postconf) useClasses(file string, settings map[string]string, s *service) error {
+	explicit := func(name string) (string, bool) { text, ok := settings[name]; return text, ok }
+	classes, set := explicit("smtpd_restriction_classes")
+	if !set {
+		return nil
+	}
+	classes, err := macro.Expand(classes, explicit, macro.Options{})
+	var e *macro.Error
+	if errors.As(err, &e) && !e.Fatal {
+		p.warn(e.Text)
+		where := "mail_dict"
+		if s != nil {
+			where = s.key()
+		}
+		return fmt.Errorf("dictionary %s: %w", where, errExpand)
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range config.SplitList(classes) {
+		p.use(file, name, s)
 	}
 	return nil
 }

@@ -3,34 +3,9 @@ package main
 import (
 	"io"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	_ "suffix/pkg/alltables"
-	"suffix/pkg/table"
 )
-
-func init() { fatalPause = 0 }
-
-// setup makes a configuration directory whose main.cf is not new.
-func setup(t *testing.T, mainCF, masterCF string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, text := range map[string]string{"main.cf": mainCF, "master.cf": masterCF} {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		old := time.Now().Add(-time.Minute)
-		if err := os.Chtimes(path, old, old); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
 
 // do runs the command for a directory, which is called D in what it returns.
 func do(t *testing.T, dir string, args ...string) (stdout, stderr string, status int) {
@@ -189,17 +164,5 @@ func TestMasterErrors(t *testing.T) {
 func TestJSON(t *testing.T) {
 	if got, want := quoteJSON("a\"\\\b\f\n\r\t\x01\x7f/\xff\u00e9"), `"a\"\\\b\f\n\r\t\u0001\u007F/`+"\xff\u00e9\""; got != want {
 		t.Errorf("%s; want %s", got, want)
-	}
-}
-
-// Every type that daemons can open is shown by -m.
-func TestTableTypes(t *testing.T) {
-	for _, name := range table.Types() {
-		if !slices.Contains(tableTypes, name) {
-			t.Errorf("table type %s is not listed", name)
-		}
-	}
-	if !slices.IsSorted(tableTypes) {
-		t.Error("not sorted")
 	}
 }

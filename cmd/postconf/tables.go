@@ -30,10 +30,10 @@ var tableSuffixes = map[string]string{
 	"mongodb":  "collection dbname domain expansion_limit projection query_filter result_attribute result_format uri",
 }
 
-// A tableScan is a search for tables in the value of one parameter.
+// A tableScan is a search for tables in the values of main.cf, or of a service.
 type tableScan struct {
-	file, param string
-	service     *service
+	file    string
+	service *service
 }
 
 // where is what stands in front of a complaint about the value.
@@ -48,10 +48,10 @@ func (t tableScan) where() string {
 const maxTableNesting = 100
 
 // scanTables looks for type:name in a value, so that settings of table
-// clients count as used.
-func (p *postconf) scanTables(t tableScan, text string, depth int) {
+// clients count as used. A file of a client that makes no sense is an error.
+func (p *postconf) scanTables(t tableScan, text string, depth int) error {
 	if !strings.ContainsAny(text, ":{#") || depth > maxTableNesting {
-		return
+		return nil
 	}
 	items := config.SplitBrace(text)
 	rest := text
@@ -63,7 +63,7 @@ func (p *postconf) scanTables(t tableScan, text string, depth int) {
 				shown = shown[1:]
 			}
 			p.warn(t.file + ": #comment after other text is not allowed: " + item + " " + shown[:min(len(shown), 20)] + "...")
-			return
+			return nil
 		}
 		for {
 			inner, ok := cutAny(item, "proxy:", "debug:")
@@ -76,23 +76,26 @@ func (p *postconf) scanTables(t tableScan, text string, depth int) {
 			continue
 		}
 		kind, name, isTable := strings.Cut(item, ":")
+		var err error
 		switch {
 		case item[0] == '{':
-			p.scanGroup(t, item, depth)
+			err = p.scanGroup(t, item, true, depth)
 		case !isTable || name == "":
 		case name[0] == '{':
-			if kind != "pcre" && kind != "regexp" {
-				p.scanGroup(t, name, depth)
-			}
+			err = p.scanGroup(t, name, kind != "pcre" && kind != "regexp", depth)
 		case tableSuffixes[kind] == "":
 		case name[0] == '/' || name[0] == '.':
-			p.checkClientFile(kind, name)
+			err = p.checkClientFile(kind, name)
 		default:
 			for suffix := range strings.FieldsSeq(tableSuffixes[kind]) {
 				p.markUsed(name+"_"+suffix, t.service)
 			}
 		}
+		if err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 func cutAny(text string, prefixes ...string) (rest string, found bool) {
@@ -104,19 +107,24 @@ func cutAny(text string, prefixes ...string) (rest string, found bool) {
 	return text, false
 }
 
-func (p *postconf) scanGroup(t tableScan, text string, depth int) {
+// scanGroup looks at a text in braces; inside says whether it may hold
+// tables: patterns do not.
+func (p *postconf) scanGroup(t tableScan, text string, inside bool, depth int) error {
 	inner, problem := config.Unwrap(text)
 	if problem != "" {
 		p.warn(t.where() + ": " + problem)
 	}
-	p.scanTables(t, inner, depth+1)
+	if !inside {
+		return nil
+	}
+	return p.scanTables(t, inner, depth+1)
 }
 
 // checkClientFile reads the file of a table client and complains about
 // settings that the client does not know.
-func (p *postconf) checkClientFile(kind, path string) {
+func (p *postconf) checkClientFile(kind, path string) error {
 	if p.clientFiles[kind+":"+path] {
-		return
+		return nil
 	}
 	if p.clientFiles == nil {
 		p.clientFiles = make(map[string]bool)
@@ -126,28 +134,27 @@ func (p *postconf) checkClientFile(kind, path string) {
 	st, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return
+		return nil
 	case err != nil:
 		p.warn(about + syserr.Text(err))
-		return
+		return nil
 	case !st.Mode().IsRegular():
 		p.warn(about + "not a regular file")
-		return
+		return nil
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		if !errors.Is(err, fs.ErrPermission) {
 			p.warn(about + syserr.Text(err))
 		}
-		return
+		return nil
 	}
 	list, err := config.ParseSettings(path, string(text), p.warn)
 	if err != nil {
-		p.warn(err.Error())
-		return
+		return err
 	}
 	if p.has(optQ) {
-		return
+		return nil
 	}
 	known := strings.Fields(tableSuffixes[kind])
 	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
@@ -156,4 +163,5 @@ func (p *postconf) checkClientFile(kind, path string) {
 			p.warn(kind + ":" + path + ": unused parameter: " + s.Name + "=" + s.Value)
 		}
 	}
+	return nil
 }

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Names of variables that make a test binary be the command itself.
+const (
+	envCommand   = "POSTCONF_TEST_COMMAND"
+	envSizeLimit = "POSTCONF_TEST_SIZE_LIMIT" // bytes that it may write to a file
+)
+
+func init() { fatalPause = 0 }
+
+// TestMain runs the tests, or the command for a test that needs a process of its own.
+func TestMain(m *testing.M) {
+	if os.Getenv(envCommand) == "" {
+		os.Exit(m.Run())
+	}
+	if text := os.Getenv(envSizeLimit); text != "" {
+		n, err := strconv.ParseUint(text, 10, 63)
+		if err == nil {
+			err = unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: n, Max: n})
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+	main()
+}
+
+// result is what a command did.
+type result struct {
+	out, errs string
+	status    int
+}
+
+// command runs a postconf, ours if program is "", in a process of its own for a configuration
+// directory, which is called D in the result.
+func command(t testing.TB, program, dir string, env []string, args ...string) result {
+	t.Helper()
+	if program == "" {
+		var err error
+		if program, err = os.Executable(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(program)
+	cmd.Args = append([]string{"postconf", "-c", dir}, args...)
+	cmd.Env = append([]string{envCommand + "=1", "PATH=" + os.Getenv("PATH")}, env...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	plain := func(text string) string { return strings.ReplaceAll(text, dir, "D") }
+	return result{out: plain(out.String()), errs: plain(errs.String()), status: cmd.ProcessState.ExitCode()}
+}
+
+// setup makes a configuration directory whose main.cf is not new.
+func setup(t testing.TB, mainCF, masterCF string) string {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"main.cf": mainCF, "master.cf": masterCF})
+	return dir
+}
+
+// write makes files that are not new.
+func write(t testing.TB, dir string, files map[string]string) {
+	t.Helper()
+	old := time.Now().Add(-time.Minute)
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
