@@ -10,6 +10,7 @@ import (
 
 	_ "suffix/pkg/alltables"
 	"suffix/pkg/table/maptool"
+	_ "suffix/pkg/table/pebble/store"
 )
 
 func main() { os.Exit(maptool.Main(true)) }
