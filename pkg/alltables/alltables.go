@@ -5,6 +5,7 @@ package alltables
 import (
 	_ "suffix/pkg/proxymapclient"
 	_ "suffix/pkg/table/bdb"
+	_ "suffix/pkg/table/cdb"
 	_ "suffix/pkg/table/cidr"
 	_ "suffix/pkg/table/pcre"
 	_ "suffix/pkg/table/regexp"
