@@ -30,7 +30,7 @@ func (p *postconf) mainRequests() (map[string]string, error) {
 	for _, operand := range p.operands {
 		text := strings.TrimLeft(operand, " \t\r\n\v\f")
 		switch {
-		case strings.Contains(text, "\n"):
+		case strings.Contains(operand, "\n"):
 			return nil, errors.New("-e, -X, or -# accepts no multi-line input")
 		case strings.HasPrefix(text, "#"):
 			return nil, errors.New("-e, -X, or -# accepts no comment input")
@@ -39,7 +39,7 @@ func (p *postconf) mainRequests() (map[string]string, error) {
 		if p.has(optE) {
 			var problem string
 			if name, value, problem = config.SplitNameValue(text); problem != "" {
-				return nil, fmt.Errorf("%s: \"%s\"", problem, operand)
+				return nil, fmt.Errorf("%s: \"%s\"", problem, text)
 			}
 		} else if text == "" {
 			return nil, errors.New("-X or -# requires non-blank parameter names")

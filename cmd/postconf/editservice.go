@@ -26,14 +26,14 @@ func (p *postconf) changes(parts int, usage string) ([]*change, error) {
 		c := &change{}
 		name := text
 		switch {
-		case strings.Contains(text, "\n"):
+		case strings.Contains(operand, "\n"):
 			return nil, errors.New("-Me, -Fe, -Pe, -X, or -# accept no multi-line input")
 		case strings.HasPrefix(text, "#"):
 			return nil, errors.New("-Me, -Fe, -Pe, -X, or -# accept no comment input")
 		case p.has(optE):
 			var problem string
 			if name, c.value, problem = config.SplitNameValue(text); problem != "" {
-				return nil, fmt.Errorf("%s: \"%s\"", problem, operand)
+				return nil, fmt.Errorf("%s: \"%s\"", problem, text)
 			}
 		case strings.Contains(text, "="):
 			return nil, errors.New("-X or -# requires names without value")
@@ -110,21 +110,20 @@ func (p *postconf) editFields() error {
 			return fmt.Errorf("invalid service attribute name: \"%s\"", c.part(2))
 		case field != fieldCommand && strings.ContainsFunc(c.value, isBlank):
 			return errors.New("-Fe does not accept whitespace in non-command field")
-		case c.value == "" && (field == fieldService || field == fieldCommand):
-			return fmt.Errorf("invalid %s field \"\" in \"\"", c.part(2))
-		}
-		if err := checkField(field, c.value, c.value); err != nil {
-			return err
 		}
 	}
-	return p.changeServices(list, func(s *service, c *change) {
+	return p.changeServices(list, func(s *service, c *change) error {
 		field := slices.Index(fieldNames[:], c.part(2))
-		if field != fieldCommand {
-			s.fields[field] = c.value
-			return
+		switch {
+		case c.value == "" && (field == fieldService || field == fieldCommand):
+			return fmt.Errorf("invalid %s field \"\" in \"\"", c.part(2)) // 3.11 damages the file, or itself
+		case field == fieldCommand:
+			words := config.SplitBraceBlank(c.value)
+			s.fields[fieldCommand], s.args = words[0], p.normalize(words[1:])
+			return nil
 		}
-		words := config.SplitBraceBlank(c.value)
-		s.fields[fieldCommand], s.args = words[0], p.normalize(words[1:])
+		s.fields[field] = c.value
+		return checkField(field, c.value, c.value)
 	})
 }
 
@@ -142,12 +141,13 @@ func (p *postconf) editServiceParams() error {
 			return errors.New("-Pe does not accept whitespace in parameter value")
 		}
 	}
-	return p.changeServices(list, func(s *service, c *change) {
+	return p.changeServices(list, func(s *service, c *change) error {
 		if p.has(optE) {
 			s.setParam(c.part(2), c.value)
 		} else {
 			s.deleteParam(c.part(2))
 		}
+		return nil
 	})
 }
 
@@ -185,7 +185,7 @@ func (w word) isParam(name string) bool {
 
 // changeServices applies changes to the entries that they name and writes
 // these in normal form, after the comments that stood in them.
-func (p *postconf) changeServices(list []*change, apply func(*service, *change)) error {
+func (p *postconf) changeServices(list []*change, apply func(*service, *change) error) error {
 	edit := func(e *entry, out *bufio.Writer) error {
 		var s *service
 		for _, c := range list {
@@ -202,7 +202,9 @@ func (p *postconf) changeServices(list []*change, apply func(*service, *change))
 				}
 			}
 			c.done = true
-			apply(s, c)
+			if err := apply(s, c); err != nil {
+				return err
+			}
 		}
 		if s == nil {
 			return e.copyTo(out)
@@ -241,12 +243,12 @@ func (e *entry) copyTo(out *bufio.Writer) error {
 	return nil
 }
 
-// joined is the logical line.
+// joined is the logical line, with its line feeds.
 func (e *entry) joined() string {
 	var b strings.Builder
 	for _, line := range e.lines {
 		if !isIgnored(line) {
-			b.WriteString(strings.TrimSuffix(line, "\n"))
+			b.WriteString(line)
 		}
 	}
 	return b.String()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sort"
 	"strings"
@@ -29,7 +30,7 @@ type mainFile struct {
 
 // readMain reads main.cf; with -d it counts as empty.
 func (p *postconf) readMain() error {
-	o := config.Options{Dir: p.configDir, Overrides: p.overrides, Program: programName(p.tag), Warn: p.warn,
+	o := config.Options{Dir: p.configDir, Program: programName(p.tag), Warn: p.warn,
 		Error: func(text string) { p.message("error: " + text) }, ExplicitReferences: true}
 	cfg := config.New(config.DefaultDir, nil, o)
 	if !p.has(optD) {
@@ -37,6 +38,17 @@ func (p *postconf) readMain() error {
 		if cfg, err = config.Load(o); err != nil {
 			return err
 		}
+	}
+	var list []config.Override
+	for _, text := range p.overrides {
+		name, value, problem := config.SplitNameValue(text)
+		if problem != "" {
+			return fmt.Errorf("invalid parameter override: %s: %s", text, problem)
+		}
+		list = append(list, config.Override{Name: name, Value: value})
+	}
+	if list != nil {
+		cfg = cfg.With(list...)
 	}
 	p.main = &mainFile{settings: make(map[string]string), config: cfg}
 	for name, value := range cfg.Explicits() {

@@ -78,7 +78,7 @@ type options struct {
 	given     option
 	configDir string
 	classes   class
-	overrides []config.Override
+	overrides []string // of -o, as given
 	tlsMode   string
 	operands  []string
 }
@@ -126,11 +126,7 @@ func (o *options) set(opt getopt.Option) error {
 		return o.setClasses(opt.Value)
 	case 'o':
 		o.given |= optO
-		name, value, problem := config.SplitNameValue(opt.Value)
-		if problem != "" {
-			return fmt.Errorf("invalid parameter override: %s: %s", opt.Value, problem)
-		}
-		o.overrides = append(o.overrides, config.Override{Name: name, Value: value})
+		o.overrides = append(o.overrides, opt.Value)
 		return nil
 	case 'T':
 		if o.has(optT) {
@@ -151,7 +147,7 @@ func (o *options) set(opt getopt.Option) error {
 	case 'v':
 		return nil
 	case 'b', 't':
-		if o.has(optB|optT0) && !o.has(letterOption(opt.Letter)) {
+		if o.has(optB | optT0) {
 			return errors.New("specify one of -b and -t")
 		}
 	}

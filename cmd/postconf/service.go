@@ -215,7 +215,12 @@ func (s *service) eachParam(visit func(name, value string)) {
 }
 
 // shown is a word as it stands in a file: in braces where it has blanks.
-func (w word) shown() string {
+// first says that it is the first word that is no option: there braces inside
+// the word are enough.
+func (w word) shown(first bool) string {
+	if first && w.text != "" && w.text[0] != '{' && len(config.SplitBraceBlank(w.text)) == 1 {
+		return w.text
+	}
 	if (w.value || !w.option) && strings.ContainsFunc(w.text, isBlank) || w.text == "" {
 		return "{" + w.text + "}"
 	}
@@ -256,14 +261,17 @@ func (s *service) command(column int, fold bool) string {
 }
 
 func (s *service) writeArgs(b *strings.Builder, column int, fold bool) {
-	afterParam := false
+	afterParam, plain := false, 0
 	for i := 0; i < len(s.args); i++ {
 		w := s.args[i]
-		text, width := w.shown(), len(w.text)
+		if !w.option {
+			plain++
+		}
+		text, width := w.shown(plain == 1 && !w.option), len(w.text)
 		isParam := w.text == "-o" && w.option && !w.value && i+1 < len(s.args) && s.args[i+1].value
 		if isParam {
 			i++
-			text += " " + s.args[i].shown()
+			text += " " + s.args[i].shown(false)
 			width = len(text)
 		}
 		if fold && (isParam || afterParam || column+1+width >= lineWidth) {
