@@ -15,6 +15,7 @@ import (
 
 	"suffix/pkg/config"
 	"suffix/pkg/maillog"
+	"suffix/pkg/syserr"
 	"suffix/pkg/table"
 )
 
@@ -51,33 +52,40 @@ func ParseInet(text string, c table.Config) (*Endpoint, error) {
 	}); ok {
 		e.families, e.ports = m.Protocols(), m.KnownTCPPorts()
 	}
-	if inner, ok := strings.CutPrefix(text, "["); ok {
-		host, port, ok := strings.Cut(inner, "]:")
+	fail := func(why string) (*Endpoint, error) { return nil, fmt.Errorf("%s: %s", text, why) }
+	bracket := strings.HasPrefix(text, "[")
+	if bracket {
+		host, rest, ok := strings.Cut(text[1:], "]")
 		if !ok {
-			return nil, fmt.Errorf("%s: %s", text, badHost)
+			return fail("missing \"]\"")
 		}
-		e.host, e.port = host, port
+		if rest != "" && rest[0] != ':' {
+			return fail("garbage after \"]\"")
+		}
+		e.host, e.port = host, strings.TrimPrefix(rest, ":")
 	} else if at := strings.LastIndexByte(text, ':'); at >= 0 {
 		e.host, e.port = text[:at], text[at+1:]
 	} else {
 		e.port = text
 	}
 	if e.port == "" {
-		return nil, fmt.Errorf("%s: missing service name", text)
+		return fail("missing service information")
 	}
-	if e.host != "" && !validHost(e.host) {
-		return nil, fmt.Errorf("%s: %s", text, badHost)
+	if (bracket || e.host != "") && !validHost(e.host) {
+		return fail("valid hostname or network address required")
 	}
 	return e, nil
 }
-
-const badHost = "valid hostname or network address required"
 
 // validHost accepts addresses and names; a colon only stands in an address.
 func validHost(host string) bool {
 	if strings.Contains(host, ":") {
 		_, err := netip.ParseAddr(strings.TrimPrefix(strings.ToLower(host), "ipv6:"))
 		return err == nil
+	}
+	if strings.Trim(host, "0123456789.") == "" {
+		a, err := netip.ParseAddr(host)
+		return err == nil && a.Is4()
 	}
 	if len(host) > 255 || strings.HasPrefix(host, ".") || strings.Contains(host, "..") {
 		return false
@@ -118,7 +126,8 @@ func (e *Endpoint) Dial(timeout time.Duration) (net.Conn, error) {
 	defer cancel()
 	var dialer net.Dialer
 	if e.path != "" {
-		return dialer.DialContext(ctx, "unix", e.path)
+		conn, err := dialer.DialContext(ctx, "unix", e.path)
+		return conn, system(err)
 	}
 	addresses, problem := e.resolve(ctx)
 	if problem != "" {
@@ -133,7 +142,23 @@ func (e *Endpoint) Dial(timeout time.Duration) (net.Conn, error) {
 		}
 		last = err
 	}
-	return nil, last
+	return nil, system(last)
+}
+
+// system returns the system error behind err; a deadline counts as ETIMEDOUT.
+func system(err error) error {
+	if err == nil {
+		return nil
+	}
+	cause := syserr.Cause(err)
+	if _, ok := cause.(syscall.Errno); ok {
+		return cause
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return syscall.ETIMEDOUT
+	}
+	return cause
 }
 
 // resolve finds the addresses of the host and the number of the port. problem

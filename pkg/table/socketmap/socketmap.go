@@ -15,6 +15,7 @@ import (
 
 	"suffix/pkg/maillog"
 	"suffix/pkg/params"
+	"suffix/pkg/syserr"
 	"suffix/pkg/table"
 	"suffix/pkg/table/endpoint"
 )
@@ -133,8 +134,8 @@ func (t *socketmap) ask(request string) (reply string, err error) {
 		}
 		conn, err := get()
 		if err != nil {
-			maillog.Warnf("connect to %s: %s", t.pool, (&table.Error{Err: err}).Error())
-			return "", t.failed((&table.Error{Err: err}).Error(), err)
+			maillog.Warnf("connect to %s: %s", t.pool, syserr.Text(err))
+			return "", t.failed(syserr.Text(err), err)
 		}
 		reply, err := talk(conn, request, t.maxReply)
 		if err == nil {
