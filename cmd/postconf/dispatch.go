@@ -8,6 +8,9 @@ import (
 
 // start reads the command line and does what it asks for.
 func (p *postconf) start(args []string) error {
+	if rest, ok := takeLint(args); ok {
+		return p.lint(rest)
+	}
 	if err := p.parse(args); err != nil {
 		return err
 	}
