@@ -22,8 +22,11 @@ import (
 func (m *Main) Check() error {
 	steps := []func() error{
 		func() error { m.CompatLevelBelow("1"); return nil },
+		func() error { return m.read(earlyParams) },
 		m.checkSyslogFacility,
+		func() error { m.KnownTCPPorts(); return nil },
 		func() error { m.Protocols(); return nil },
+		func() error { return m.read([]uint16{uint16(params.Myhostname), uint16(params.Mydomain)}) },
 		func() error { return m.checkHostname(params.Myhostname) },
 		func() error { return m.checkHostname(params.Mydomain) },
 		m.readCommon,
@@ -31,6 +34,7 @@ func (m *Main) Check() error {
 		func() error { m.MyNetworks(); return nil },
 		func() error { _, err := m.OwnAddresses(); return err },
 		m.checkSettings,
+		func() error { m.Items(params.ImportEnvironment); return nil },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -64,16 +68,21 @@ func (m *Main) checkHostname(id params.String) error {
 	return nil
 }
 
-// readCommon converts the parameters that every program loads. mynetworks is
-// left for its own step.
-func (m *Main) readCommon() error {
-	all := params.All()
-	for i := range all {
-		p := &all[i]
-		if p.Programs != "*" || p.Flags&(params.ReadOnly|params.Hidden) != 0 || p.Name == "mynetworks" {
-			continue
-		}
-		switch p.Kind {
+// earlyParams are those that programs load before all others, in this order.
+var earlyParams = []uint16{
+	uint16(params.MailVersion), uint16(params.SyslogFacility), uint16(params.InetProtocols), uint16(params.MultiInstanceDirectories),
+	uint16(params.MultiInstanceGroup), uint16(params.MultiInstanceName), uint16(params.MaillogFile), uint16(params.MaillogFilePrefixes),
+	uint16(params.MaillogFileCompressor), uint16(params.MaillogFileRotateSuffix), uint16(params.MaillogFilePermissions),
+	uint16(params.PostlogServiceName), uint16(params.DnssecProbe), uint16(params.KnownTcpPorts),
+	uint16(params.DaemonTableOpenErrorIsFatal), uint16(params.DnsNcacheTtlFixEnable),
+	uint16(params.Smtputf8Enable), uint16(params.EnableIdna2003Compatibility), uint16(params.RespectfulLogging),
+	uint16(params.RequiretlsEnable), uint16(params.TlsRequiredEnable), uint16(params.NonBdbMigrationLogRedirect),
+}
+
+// read converts parameters, given by their place in the table.
+func (m *Main) read(list []uint16) error {
+	for _, i := range list {
+		switch p := params.Of(i); p.Kind {
 		case params.KindBool:
 			m.Bool(params.Bool(i))
 		case params.KindInt, params.KindLong, params.KindTime:
@@ -84,6 +93,31 @@ func (m *Main) readCommon() error {
 			m.String(params.String(i))
 		}
 		if err := m.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readCommon converts the parameters that every program loads, one kind after
+// the other. mynetworks is left for its own step.
+func (m *Main) readCommon() error {
+	order := [...]params.Kind{params.KindString, params.KindRaw, params.KindInt, params.KindLong, params.KindBool, params.KindTime}
+	var lists [len(order)][]uint16
+	all := params.All()
+	for i := range all {
+		p := &all[i]
+		if p.Programs != "*" || p.Flags&(params.ReadOnly|params.Hidden) != 0 {
+			continue
+		}
+		for k, kind := range order {
+			if p.Kind == kind {
+				lists[k] = append(lists[k], uint16(i))
+			}
+		}
+	}
+	for _, list := range lists {
+		if err := m.read(list); err != nil {
 			return err
 		}
 	}
@@ -181,7 +215,6 @@ func (m *Main) checkSettings() error {
 	if mode := m.String(params.MaillogFilePermissions); !validLogMode(mode) {
 		m.warn("ignoring bad permissions: maillog_file_permissions = " + mode)
 	}
-	m.KnownTCPPorts()
 	return nil
 }
 

@@ -55,6 +55,7 @@ type Main struct {
 	err      error                 // first bad value
 	computed [computedCount]*value // defaults that derive from the host
 	local    *localAddresses
+	ports    map[string]uint16 // of KnownTCPPorts
 }
 
 type value struct{ text string }

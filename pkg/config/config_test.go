@@ -1,8 +1,11 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +56,7 @@ func TestGrammar(t *testing.T) {
 		{text: "a=1\nb=2\na = 2\n", settings: "a=2\nb=2", warnings: "F, line 3: overriding earlier entry: a=1"},
 		{text: "a=b\x00c\n d\ne=f\n#\x00\n", settings: "a=b\ne=f",
 			warnings: "F, line 1-2: text after null byte may be ignored\nF, line 4: text after null byte may be ignored"},
+		{text: "a=1\n\x00b=2\n", settings: "", err: `F, line 2: missing attribute name: ""`, warnings: "F, line 2: text after null byte may be ignored"},
 		{text: "x=y\n=b\n", err: `F, line 2: missing attribute name: "=b"`},
 		{text: "junk zz\n more\n", err: `F, line 1: missing '=' after attribute name: "junk zz more"`},
 		{text: "a b = c\n", err: `F, line 1: missing '=' after attribute name: "a b = c"`},
@@ -85,6 +89,100 @@ func TestOpenErrors(t *testing.T) {
 	}
 	if _, err := Load(Options{Dir: dir}); err == nil || err.Error() != "read "+dir+"/main.cf: Is a directory" {
 		t.Error(err)
+	}
+}
+
+// Other reasons for which main.cf cannot be read.
+func TestUnreadable(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink("main.cf", dir+"/main.cf"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(Options{Dir: dir}); err == nil || err.Error() != "open "+dir+"/main.cf: Too many levels of symbolic links" {
+		t.Error(err)
+	}
+	if _, err := Load(Options{Dir: "/dev/null"}); err == nil || err.Error() != "open /dev/null/main.cf: Not a directory" {
+		t.Error(err)
+	}
+}
+
+// A line of 10 MB, in one piece or in many, takes no more than a few times its size.
+func TestLongLines(t *testing.T) {
+	const size = 10 << 20
+	for name, text := range map[string]string{
+		"one line":      "mynetworks = " + strings.Repeat("x ", size/2) + "\n",
+		"continuations": "mynetworks =" + strings.Repeat("\n x", size/3) + "\n",
+		"comments":      "mynetworks = x" + strings.Repeat("\n#x", size/3) + "\n x\n",
+		"blanks":        strings.Repeat(" \n", size/2) + "mynetworks = x\n  x\n",
+		"orphan":        strings.Repeat("  x\n", size/4) + "mynetworks = x\n  x\n",
+	} {
+		path := writeMain(t, text) + "/main.cf"
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		list, err := ReadSettings(path, func(string) {})
+		runtime.ReadMemStats(&after)
+		if err != nil || len(list) != 1 || len(list[0].Value) < 3 {
+			t.Fatalf("%s: %d settings, %v", name, len(list), err)
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > 12*size {
+			t.Errorf("%s: %d MB", name, used>>20)
+		}
+		m := New("/d", list, Options{Warn: func(string) {}})
+		if got := m.String(params.Mynetworks); got != list[0].Value || m.Err() != nil {
+			t.Errorf("%s: %d bytes, %v", name, len(got), m.Err())
+		}
+	}
+}
+
+// Settings that end nowhere are refused in bounded time and memory, whatever
+// they are.
+func TestRunaway(t *testing.T) {
+	deep := strings.Repeat("${a?{", 1<<20)
+	for setting, want := range map[string]string{
+		"mail_name = $mail_name":                            `unreasonable macro call nesting: "mail_name"`,
+		"mail_name = $a\na = $b\nb = $a":                    `unreasonable macro call nesting: `,
+		"mail_name = $a$a\na = $mail_name$mail_name":        `unreasonable macro call nesting: `,
+		"mail_name = ${{$mail_name} == {x}}":                `unreasonable macro call nesting: `,
+		"mail_name = " + deep:                               `truncated macro reference: "` + deep[:20],
+		"mail_name = " + deep + strings.Repeat("}}", 1<<20): `unreasonable macro call nesting: `,
+		"mail_name = " + strings.Repeat("$(", 5<<20):        `truncated macro reference: "$($(`,
+		"mail_name = ${{" + strings.Repeat("{", 5<<20):      `truncated macro reference: "${{{`,
+	} {
+		m, warnings := load(t, setting+"\na = x\n")
+		if strings.Contains(setting, "\na = ") {
+			m, warnings = load(t, setting+"\n")
+		}
+		m.String(params.MailName)
+		if err := m.Err(); err == nil || err.Error() != "dictionary mail_dict: macro processing error" {
+			t.Errorf("%.40s: %v", setting, err)
+		}
+		if len(*warnings) != 1 || !strings.HasPrefix((*warnings)[0], want) {
+			t.Errorf("%.40s: %d warnings, %.100q", setting, len(*warnings), *warnings)
+		}
+	}
+}
+
+// BenchmarkLoad reads a main.cf of 5,000 lines, and what every program asks for.
+func BenchmarkLoad(b *testing.B) {
+	var text strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&text, "# Comment on number %d.\nsetting_%[1]d = $setting_%d ${stress?{yes}:{no}}\n    hash:/etc/postfix/table_%[1]d\n\n#other_%[1]d = x\n", i, i+1)
+	}
+	text.WriteString("mynetworks = 127.0.0.0/8\n")
+	dir := b.TempDir()
+	path := filepath.Join(dir, "main.cf")
+	old := time.Now().Add(-time.Minute)
+	if err := errors.Join(os.WriteFile(path, []byte(text.String()), 0o644), os.Chtimes(path, old, old)); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		m, err := Load(Options{Dir: dir, Warn: func(w string) { b.Error(w) }})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := m.readCommon(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
@@ -162,6 +260,8 @@ func TestTypeErrors(t *testing.T) {
 		{"smtpd_timeout = -1", "parameter smtpd_timeout: bad time value or unit: -1"},
 		{"smtpd_timeout = 5x", "parameter smtpd_timeout: bad time value or unit: 5x"},
 		{"smtpd_timeout = 3551w", "parameter smtpd_timeout: bad time value or unit: 3551w"},
+		{"smtpd_timeout = 2147483648", "parameter smtpd_timeout: bad time value or unit: 2147483648"},
+		{"smtpd_timeout = 35791394m", "parameter smtpd_timeout: bad time value or unit: 35791394m"},
 		{"smtpd_timeout = 0", "invalid smtpd_timeout: 0 (min 1)"},
 		{"smtpd_timeout = s", "invalid smtpd_timeout: 0 (min 1)"},
 		{"line_length_limit = 1k", "bad numerical configuration: line_length_limit = 1k"},

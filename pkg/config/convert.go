@@ -59,11 +59,14 @@ func ParseTime(text string, unit byte) (seconds int64, ok bool) {
 	if rest != "" {
 		unit = rest[0]
 	}
-	scale := unitSeconds(unit)
-	if scale == 0 || number < 0 || number >= math.MaxInt32/scale {
+	switch scale := unitSeconds(unit); {
+	case number < 0 || number > math.MaxInt32:
 		return 0, false
+	case scale == 1:
+		return number, true
+	default:
+		return number * scale, number < math.MaxInt32/max(scale, 1) && scale != 0
 	}
-	return number * scale, true
 }
 
 func unitSeconds(unit byte) int64 {

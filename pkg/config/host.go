@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"suffix/pkg/params"
-	"suffix/pkg/syserr"
+	"suffix/pkg/safefile"
 )
 
 // Parameters whose default derives from the host (spec config §8).
@@ -109,9 +109,9 @@ func (m *Main) defaultDomain(hidden computedSet) string {
 
 // originFromFile reads a myorigin that names a file, as Debian's setup does.
 func (m *Main) originFromFile(path string) string {
-	f, err := os.Open(path)
+	f, err := safefile.Open(path, os.O_RDONLY, 0)
 	if err != nil {
-		m.fail(fmt.Errorf("%s: cannot open file: %s", path, syserr.Text(err)))
+		m.fail(fmt.Errorf("%s: %w", path, err))
 		return m.String(params.Myhostname)
 	}
 	defer f.Close()

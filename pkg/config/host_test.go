@@ -27,7 +27,7 @@ func TestHostNames(t *testing.T) {
 		{"mydomain = a.b\n", qualified("a.b"), "a.b"},
 		{"myhostname = mail.example.com\n", "mail.example.com", "example.com"},
 		{"myhostname = mail\n", "mail", "localdomain"},
-		{"myhostname = abc.d.$mydomain\n", "abc.d.d.", "d."}, // each refers to the other
+		{"myhostname = abc.d.$mydomain\n", "abc.d.", "d."}, // the domain derives from the name, not the other way round
 	} {
 		m, _ := load(t, c.text)
 		if name, domain := m.String(params.Myhostname), m.String(params.Mydomain); name != c.name || domain != c.domain {
@@ -156,6 +156,16 @@ func TestCheck(t *testing.T) {
 		{"known_tcp_ports = a b=3", "", `known_tcp_ports: in "a b=3": whitespace in service name`},
 		{"known_tcp_ports = a=0", "", `known_tcp_ports: in "a=0": port number out of range`},
 		{"known_tcp_ports = a", "", `known_tcp_ports: in "a" is not in "name = value" form`},
+		{"known_tcp_ports = b=1, a=", "", `known_tcp_ports: in " a=": missing port value after "="`},
+		{"known_tcp_ports = =1", "", `known_tcp_ports: in "=1": missing service name before "="`},
+		{"known_tcp_ports = a=1 2", "", `known_tcp_ports: in "a=1 2": whitespace in port number`},
+		{"known_tcp_ports = a=1, a=1", "", `known_tcp_ports: in " a=1": duplicate service name`},
+		{"mydomain = $nothing", "bad string length 0 < 1: mydomain = ", ""},
+		{"myhostname = $mydomain", "bad string length 0 < 1: myhostname = ", ""},
+		{"import_environment = {a", `import_environment: missing '}' in "{a"`, ""},
+		{"import_environment = {a}b", `import_environment: syntax error after '}' in "{a}b"`, ""},
+		{"compatibility_level = $mydomain", `malformed compatibility level syntax: ""`, ""},
+		{"in_flow_delay = 11", "invalid in_flow_delay: 11 (max 10)", ""},
 	} {
 		name, value, _ := SplitNameValue(c.text)
 		m, warnings := load(t, good, Override{name, value})
@@ -168,6 +178,40 @@ func TestCheck(t *testing.T) {
 		}
 		if c.warning != "" && !slices.Contains(*warnings, c.warning) {
 			t.Errorf("%s: warnings %q; want %q", c.text, *warnings, c.warning)
+		}
+	}
+}
+
+// Programs check the kinds one after the other, and some parameters first.
+func TestCheckOrder(t *testing.T) {
+	bad := []string{
+		"compatibility_level = x|malformed compatibility level syntax: \"x\"",
+		"postlog_service_name =|bad string length 0 < 1: postlog_service_name = ",
+		"known_tcp_ports = ${|dictionary mail_dict: macro processing error",
+		"smtputf8_enable = x|bad boolean configuration: smtputf8_enable = x",
+		"inet_protocols = x|unknown inet_protocols value \"x\" in \"x\"",
+		"mydomain =|bad string length 0 < 1: mydomain = ",
+		"myhostname = a..b|file D/main.cf: parameter myhostname: bad parameter value: a..b",
+		"mail_name =|bad string length 0 < 1: mail_name = ",
+		"line_length_limit = x|bad numerical configuration: line_length_limit = x",
+		"message_size_limit = x|bad numerical configuration: message_size_limit = x",
+		"soft_bounce = x|bad boolean configuration: soft_bounce = x",
+		"max_idle = x|parameter max_idle: bad time value or unit: x",
+		"mail_owner = nosuchuser|file D/main.cf: parameter mail_owner: unknown user name value: nosuchuser",
+		"mynetworks_style = x|unknown mynetworks mask style value \"x\" in \"x\"",
+		"default_verp_delimiters = ab|file D/main.cf: parameters default_verp_delimiters and verp_delimiter_filter: bad first VERP delimiter character",
+	}
+	for i := range bad {
+		var overrides []Override
+		for _, c := range bad[i:] {
+			setting, _, _ := strings.Cut(c, "|")
+			name, value, _ := SplitNameValue(setting)
+			overrides = append(overrides, Override{name, value})
+		}
+		m, _ := load(t, "", overrides...)
+		_, want, _ := strings.Cut(bad[i], "|")
+		if err := m.Check(); err == nil || strings.ReplaceAll(err.Error(), m.Dir(), "D") != want {
+			t.Errorf("%v; want %s", err, want)
 		}
 	}
 }

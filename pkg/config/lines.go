@@ -22,11 +22,12 @@ func NewLines(path, text string, warn func(string)) *Lines {
 
 // Next returns the next logical line without its line feeds and the number of
 // its first physical line, counted from 1; ok is false at the end of the text.
+// Text after a null byte is lost, so that the line may be empty.
 // A line that starts with white space and continues nothing is skipped with a warning.
 func (l *Lines) Next() (text string, number int, ok bool) {
 	for {
 		text, number, ok = l.next()
-		if !ok || !isSpace(text[0]) {
+		if !ok || text == "" || !isSpace(text[0]) {
 			return text, number, ok
 		}
 		shown := text
@@ -82,9 +83,6 @@ func (l *Lines) next() (text string, first int, ok bool) {
 		}
 		l.warnf("%s, %s: text after null byte may be ignored", l.path, where)
 		text, _, _ = strings.Cut(text, "\x00")
-		if skipSpace(text) == "" {
-			return l.next()
-		}
 	}
 	return text, first, true
 }

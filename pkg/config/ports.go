@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -10,27 +9,33 @@ import (
 
 // KnownTCPPorts returns the names of services and their port numbers that
 // known_tcp_ports declares; they count before the system's own list. Items
-// that make no sense are warned about and left out (spec config §5).
+// that make no sense are left out, with a warning the first time (spec config
+// §5). The caller must not change the map.
 func (m *Main) KnownTCPPorts() map[string]uint16 {
+	m.mu.Lock()
+	known := m.ports
+	m.mu.Unlock()
+	if known != nil {
+		return known
+	}
 	ports := make(map[string]uint16)
 	for item := range strings.SplitSeq(m.String(params.KnownTcpPorts), ",") {
-		if item = trimSpace(item); item == "" {
+		if trimSpace(item) == "" {
 			continue
 		}
-		names, port, problem := parsePorts(item)
-		if problem != "" {
-			m.warn("known_tcp_ports: " + problem)
-			continue
-		}
-		for _, name := range names {
-			ports[name] = port
+		if problem := addPorts(ports, item); problem != "" {
+			m.warn("known_tcp_ports: in \"" + item + "\"" + problem)
 		}
 	}
+	m.mu.Lock()
+	m.ports = ports
+	m.mu.Unlock()
 	return ports
 }
 
-// parsePorts reads name=name=number.
-func parsePorts(item string) (names []string, port uint16, problem string) {
+// addPorts reads name=name=number; a problem is told in the words that come
+// after the item.
+func addPorts(ports map[string]uint16, item string) (problem string) {
 	parts := strings.Split(item, "=")
 	for i := range parts {
 		parts[i] = trimSpace(parts[i])
@@ -39,23 +44,26 @@ func parsePorts(item string) (names []string, port uint16, problem string) {
 	number := parts[last]
 	switch {
 	case last == 0:
-		return nil, 0, fmt.Sprintf("in \"%s\" is not in \"name = value\" form", item)
+		return " is not in \"name = value\" form"
 	case number == "":
-		return nil, 0, fmt.Sprintf("in \"%s\": missing port value after \"=\"", item)
+		return ": missing port value after \"=\""
 	case strings.ContainsAny(number, " \t\r\n\v\f"):
-		return nil, 0, fmt.Sprintf("in \"%s\": whitespace in port number", item)
+		return ": whitespace in port number"
 	}
+	port, err := strconv.ParseUint(number, 10, 16)
 	for _, name := range parts[:last] {
+		_, twice := ports[name]
 		switch {
 		case name == "":
-			return nil, 0, fmt.Sprintf("in \"%s\": missing service name before \"=\"", item)
+			return ": missing service name before \"=\""
 		case strings.ContainsAny(name, " \t\r\n\v\f"):
-			return nil, 0, fmt.Sprintf("in \"%s\": whitespace in service name", item)
+			return ": whitespace in service name"
+		case err != nil || port == 0:
+			return ": port number out of range"
+		case twice:
+			return ": duplicate service name"
 		}
+		ports[name] = uint16(port)
 	}
-	n, err := strconv.ParseUint(number, 10, 16)
-	if err != nil || n == 0 {
-		return nil, 0, fmt.Sprintf("in \"%s\": port number out of range", item)
-	}
-	return parts[:last], uint16(n), ""
+	return ""
 }

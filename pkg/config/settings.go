@@ -25,10 +25,10 @@ func SplitNameValue(text string) (name, value, problem string) {
 	}
 	name, text = text[:n], skipSpace(text[n:])
 	switch {
-	case text == "" || text[0] != '=':
-		return name, "", "missing '=' after attribute name"
 	case name == "":
 		return "", "", "missing attribute name"
+	case text == "" || text[0] != '=':
+		return name, "", "missing '=' after attribute name"
 	}
 	return name, trimSpace(text[1:]), ""
 }

@@ -47,8 +47,21 @@ func (m *Main) Lookup(name string) (text string, ok bool) {
 // cannot be expanded, after the error was noted.
 func (m *Main) text(p *params.Param) (text string, ok bool) {
 	text, _ = m.Unexpanded(p.Name)
-	text, err := m.Expand(text)
+	text, err := m.expand(text, loadedLater(p.Name))
 	return text, err == nil
+}
+
+// loadedLater tells which values a parameter cannot refer to, because they
+// are worked out after it: the level decides about defaults, and the name of
+// the host about the domain.
+func loadedLater(name string) computedSet {
+	switch name {
+	case "compatibility_level":
+		return defaultsHidden
+	case "myhostname":
+		return 1 << hostDomain
+	}
+	return 0
 }
 
 // String returns a text parameter, expanded.

@@ -80,10 +80,14 @@ func levelOperand(s string) (Level, error) {
 // A Level is a compatibility_level, MAJOR[.MINOR[.PATCH]] (spec config §6.1).
 type Level struct{ Major, Minor, Patch int64 }
 
-// maxLevelPart is the largest minor or patch number.
-const maxLevelPart = 1023
+// Limits of the numbers in a compatibility level.
+const (
+	maxLevelMajor = 1<<43 - 1
+	maxLevelPart  = 1023
+)
 
-// ParseLevel reads a compatibility level; ok is false for a malformed one.
+// ParseLevel reads a compatibility level; ok is false for a malformed one. As
+// with other numbers, blanks and a sign may stand in front of each part.
 func ParseLevel(text string) (l Level, ok bool) {
 	parts := strings.Split(text, ".")
 	if len(parts) > 3 {
@@ -91,11 +95,13 @@ func ParseLevel(text string) (l Level, ok bool) {
 	}
 	var n [3]int64
 	for i, part := range parts {
+		part = strings.TrimLeft(part, " \t\n\v\f\r")
+		limit := int64(maxLevelPart)
 		if i == 0 {
-			part = strings.TrimPrefix(part, "+")
+			limit = maxLevelMajor
 		}
 		v, err := strconv.ParseInt(part, 10, 64)
-		if err != nil || !allDigits(part) || i > 0 && v > maxLevelPart || v > 1<<43 {
+		if err != nil || v < 0 || v > limit {
 			return Level{}, false
 		}
 		n[i] = v

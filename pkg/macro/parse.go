@@ -122,7 +122,6 @@ const operatorBytes = "=!<>"
 
 func parseBody(text string) (b bodyParts, err error) {
 	rest := skipBlanks(text)
-	shown := "" // text that stands in front of the place of an error
 	if rest != "" && rest[0] == '{' {
 		if rest, err = parseComparison(&b, rest); err != nil {
 			return b, err
@@ -135,7 +134,7 @@ func parseBody(text string) (b bodyParts, err error) {
 		}
 	} else {
 		n := nameLength(rest)
-		b.name, shown, rest = rest[:n], rest[:n], rest[n:]
+		b.name, rest = rest[:n], rest[n:]
 		after := skipBlanks(rest)
 		switch {
 		case after == "":
@@ -143,7 +142,7 @@ func parseBody(text string) (b bodyParts, err error) {
 		case after[0] == '{' && b.name != "":
 			return b, parseFunction(&b, after)
 		case after[0] != '?' && after[0] != ':':
-			return b, errAt(`attribute name syntax error at: "...`+shown+`>>>`, rest)
+			return b, errAt(`attribute name syntax error at: "...`+text[:len(text)-len(rest)]+`>>>`, rest)
 		}
 		rest = after
 	}
