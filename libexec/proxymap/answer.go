@@ -1,6 +1,7 @@
 package proxymap
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -37,7 +38,7 @@ func reply(w *attr.Writer, r request, status client.Status, flags table.Flags, m
 // known says whether a kind of request exists.
 func known(kind string) bool {
 	switch kind {
-	case client.Open, client.Lookup, client.Update, client.Delete, client.Sequence:
+	case client.Open, client.Lookup, client.Update, client.Delete, client.Sequence, client.Reason:
 		return true
 	}
 	return false
@@ -56,6 +57,11 @@ func blanks(kind string) []string {
 
 // answer writes the reply to a request.
 func (s *session) answer(w *attr.Writer, r request) {
+	if r.kind == client.Reason {
+		s.explain(w)
+		return
+	}
+	s.err = nil
 	blank := blanks(r.kind)
 	change := r.kind == client.Update || r.kind == client.Delete
 	if !known(r.kind) {
@@ -69,6 +75,9 @@ func (s *session) answer(w *attr.Writer, r request) {
 		return
 	}
 	h, status := s.open(r)
+	if h != nil {
+		s.err = h.Err()
+	}
 	if status != client.OK {
 		reply(w, r, status, 0, blank...)
 		return
@@ -83,23 +92,46 @@ func (s *session) answer(w *attr.Writer, r request) {
 		if found && strings.IndexByte(value, 0) >= 0 {
 			found, err = false, &table.Error{Config: true}
 		}
-		reply(w, r, outcome(found, err), flags, "value", value)
+		reply(w, r, s.outcome(found, err), flags, "value", value)
 	case client.Update:
-		reply(w, r, outcome(true, h.Update(r.key, r.value)), flags)
+		reply(w, r, s.outcome(true, h.Update(r.key, r.value)), flags)
 	case client.Delete:
 		found, err := h.Delete(r.key)
-		reply(w, r, outcome(found, err), flags)
+		reply(w, r, s.outcome(found, err), flags)
 	case client.Sequence:
 		if r.function != client.First && r.function != client.Next {
 			reply(w, r, client.Bad, flags, blank...)
 			return
 		}
 		key, value, found, err := s.next(h, r.function)
-		reply(w, r, outcome(found, err), flags, "key", key, "value", value)
+		reply(w, r, s.outcome(found, err), flags, "key", key, "value", value)
 	}
 }
 
-func outcome(found bool, err error) client.Status {
+// explain says why the last request failed.
+func (s *session) explain(w *attr.Writer) {
+	text, whole := "", 0
+	if s.err != nil {
+		text = s.err.Error()
+	}
+	var e *table.Error
+	if errors.As(s.err, &e) {
+		if e.Err == nil {
+			text = ""
+		}
+		if e.Whole {
+			whole = 1
+		}
+	}
+	w.Int("status", int(client.OK)).Str("reason", strings.ReplaceAll(text, "\x00", "?")).Int("whole", whole)
+}
+
+// outcome makes a status of a result, and keeps the error for a client that
+// asks for it.
+func (s *session) outcome(found bool, err error) client.Status {
+	if err != nil {
+		s.err = err
+	}
 	switch {
 	case err != nil && table.IsConfig(err):
 		return client.Config
@@ -131,7 +163,7 @@ func (s *server) open(r request) (*table.Handle, client.Status) {
 	for strings.HasPrefix(name, "proxy:") {
 		name = name[len("proxy:"):]
 	}
-	if !s.approved[name] {
+	if s.approved != nil && !s.approved[name] {
 		maillog.Warnf("request for unapproved table: \"%s\"", name)
 		maillog.Warnf("to approve this table for %s access, list proxy:%s in main.cf:%s", s.access, name, s.param)
 		return nil, client.Denied
@@ -140,7 +172,7 @@ func (s *server) open(r request) (*table.Handle, client.Status) {
 		maillog.Warnf("%s: expecting \"type:name\" form", name)
 		return nil, client.Bad
 	}
-	o := table.Options{Config: s.cfg,
+	o := table.Options{Config: s.cfg, Command: s.approved == nil,
 		Flags: table.Flags(r.instance)&table.InstanceFlags&^(table.UTF8Active|table.FixedKeys|table.PatternKeys|table.MultiWriter|table.Surrogate|table.BulkUpdate) | table.Lock}
 	if s.write {
 		o.Mode = table.ReadWrite
@@ -153,7 +185,11 @@ func (s *server) open(r request) (*table.Handle, client.Status) {
 	if h != nil {
 		return h, client.OK
 	}
-	h = table.Open(name, o)
+	if early := s.early[name]; early != nil && !s.write {
+		h = early.As(o)
+	} else {
+		h = table.Open(name, o)
+	}
 	s.mu.Lock()
 	s.tables[key] = h
 	s.mu.Unlock()

@@ -18,20 +18,29 @@ const maxNesting = 100
 type approval struct {
 	origin string // for warnings
 	old    bool   // Postfix 3.7: no files, no restriction classes
+	all    bool   // tables without proxy: too
 	tables map[string]bool
+}
+
+func newApproval(param string, old bool) *approval {
+	return &approval{origin: param, old: old, tables: make(map[string]bool)}
 }
 
 // approve returns the tables named with proxy: in the value of a parameter and
 // in the values of restriction classes.
 func approve(param, value string, classes []string, old bool) map[string]bool {
-	a := &approval{origin: param, old: old, tables: make(map[string]bool)}
+	a := newApproval(param, old)
+	a.approve(value, classes)
+	return a.tables
+}
+
+func (a *approval) approve(value string, classes []string) {
 	a.list(value, 0)
-	if !old {
+	if !a.old {
 		for _, class := range classes {
 			a.list(class, 0)
 		}
 	}
-	return a.tables
 }
 
 func (a *approval) list(text string, depth int) {
@@ -67,7 +76,7 @@ func (a *approval) item(item string, depth int) {
 	for strings.HasPrefix(item, "proxy:") {
 		item, proxied = item[len("proxy:"):], true
 	}
-	if proxied {
+	if proxied || a.all && strings.Contains(item, ":") {
 		a.tables[item] = true
 	}
 	for _, typ := range []string{"pipemap:", "unionmap:"} {

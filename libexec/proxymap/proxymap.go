@@ -3,6 +3,13 @@
 // database. Under the name proxywrite it also changes tables (spec tables §12,
 // ipc §16).
 //
+// Its executable alone links the clients of SQL databases, of LDAP and of
+// MongoDB. A table of such a type is approved when main.cf or a -o option in
+// master.cf names it, with or without proxy:, and is opened before the daemon
+// gives up its privileges, as Postfix's daemons do, so that its configuration
+// may be readable by root alone. A command that reads such a table starts this
+// program for itself, with one connection as its standard input.
+//
 // It talks with no other service but what the tables use. It reads
 // proxy_read_maps or proxy_write_maps, smtpd_restriction_classes,
 // proxymap_service_name, proxywrite_service_name, and the parameters of tables
@@ -13,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -28,6 +36,9 @@ import (
 
 // Main runs the daemon.
 func Main() {
+	if len(os.Args) > 2 && os.Args[1] == client.ServeCommand {
+		serveCommand(os.Args[2], os.Args[3:])
+	}
 	s := &server{tables: make(map[string]*table.Handle)}
 	service.Run(service.Daemon{
 		Program: "proxymap",
@@ -41,10 +52,11 @@ func Main() {
 // server keeps the tables that clients asked for; they are never closed.
 type server struct {
 	cfg      table.Config
-	approved map[string]bool
-	write    bool   // the proxywrite service
-	access   string // for the log
-	param    string // that approves
+	approved map[string]bool          // nil: all
+	early    map[string]*table.Handle // opened before privileges were given up
+	write    bool                     // the proxywrite service
+	access   string                   // for the log
+	param    string                   // that approves
 
 	mu     sync.Mutex
 	tables map[string]*table.Handle // by name and flags
@@ -57,7 +69,8 @@ func (s *server) setup(p *service.Process) error {
 	cfg := p.Config
 	s.cfg = cfg
 	maps := params.ProxyReadMaps
-	switch p.Service {
+	name, export := exported(p.Service)
+	switch name {
 	case cfg.String(params.ProxymapServiceName):
 		s.access = "read-only"
 	case cfg.String(params.ProxywriteServiceName):
@@ -67,13 +80,13 @@ func (s *server) setup(p *service.Process) error {
 			cfg.String(params.ProxywriteServiceName), cfg.String(params.ProxymapServiceName))
 	}
 	s.param = params.Of(maps).Name
-	var classes []string
-	for _, name := range cfg.List(params.SmtpdRestrictionClasses) {
-		if value, ok := cfg.Lookup(name); ok {
-			classes = append(classes, value)
-		}
+	if export != "" {
+		s.export(cfg, maps, export == exportAll)
 	}
-	s.approved = approve(s.param, cfg.String(maps), classes, cfg.Dialect37())
+	s.approved = approve(s.param, cfg.String(maps), restrictionClasses(cfg), cfg.Dialect37())
+	if !s.write {
+		s.openEarly(heavyTables(cfg))
+	}
 	if !s.write {
 		p.Watch(s.changed)
 	}
@@ -103,6 +116,7 @@ type request struct {
 type session struct {
 	*server
 	cursors map[*table.Handle]table.Cursor
+	err     error // of the last request
 }
 
 // serve answers requests until the client goes.
@@ -111,6 +125,9 @@ func (s *server) serve(ctx context.Context, c *attr.Conn) {
 		return
 	}
 	idle := s.cfg.Time(params.IpcTimeout)
+	if s.approved == nil {
+		idle = 0 // a command may wait for its user
+	}
 	sess := &session{server: s, cursors: make(map[*table.Handle]table.Cursor)}
 	for ctx.Err() == nil {
 		c.SetTimeout(idle)
@@ -159,6 +176,9 @@ func read(in *attr.Reader, kind string) (r request, err error) {
 				return r, err
 			}
 		}
+	}
+	if kind == client.Reason {
+		return r, nil
 	}
 	if r.table, err = in.Str("table"); err != nil {
 		return r, err

@@ -101,6 +101,8 @@ func TestBothDialectsOnTheWire(t *testing.T) {
 		"request|lookup|table|inline:{c=d}|instance_flags|540736|flags|64|key|A||":  "status|4|flags|0|value|||",
 		"request|sequence|table|inline:{a=b}|instance_flags|0|flags|0|function|1||": "status|0|flags|16|key|a|value|b||",
 		"request|delete|table|inline:{a=b}|instance_flags|0|flags|0|key|a||":        "status|4|flags|0||",
+		// our own
+		"request|lookup|table|fail:x|flags|0|key|x||request|reason||": "status|2|value|||status|0|reason||whole|0||",
 		// neither
 		"request|nonsense|x|y||":                        "status|3||",
 		"request|lookup|table|inline:{a=b}|flags|0||":   "status|3|value|||",
@@ -240,7 +242,8 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%d, want %d", got, want)
 		}
 	}
-	if got := outcome(false, &table.Error{Config: true}); got != client.Config {
+	s := &session{}
+	if got := s.outcome(false, &table.Error{Config: true}); got != client.Config {
 		t.Errorf("configuration error: %d", got)
 	}
 }

@@ -7,7 +7,11 @@ import (
 	_ "suffix/pkg/table/bdb"
 	_ "suffix/pkg/table/cdb"
 	_ "suffix/pkg/table/cidr"
+	_ "suffix/pkg/table/nis"
 	_ "suffix/pkg/table/pcre"
+	_ "suffix/pkg/table/pebble"
 	_ "suffix/pkg/table/regexp"
 	_ "suffix/pkg/table/simple"
+	_ "suffix/pkg/table/socketmap"
+	_ "suffix/pkg/table/tcp"
 )

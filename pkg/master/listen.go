@@ -155,4 +155,3 @@ func listenFIFO(path string) (int, error) {
 		}
 	}
 }
-

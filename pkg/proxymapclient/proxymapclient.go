@@ -1,6 +1,11 @@
-// Package proxymapclient has the table type proxy: tables that the proxymap
-// service opens and reads for its clients, or proxywrite writes for them
-// (spec tables §12, ipc §16).
+// Package proxymapclient has the tables that another process opens and reads:
+// those of type proxy, which the proxymap service has, or proxywrite where they
+// are to be changed (spec tables §12, ipc §16), and those whose clients are too
+// large for every program: SQL databases, LDAP and MongoDB.
+//
+// A daemon asks the proxymap service for the latter too, which approves those
+// that main.cf or master.cf name. A command starts daemon_directory/proxymap
+// for itself, with the rights it has, and needs no mail system.
 package proxymapclient
 
 import (
@@ -42,14 +47,23 @@ const (
 	Next  = 1
 )
 
-// Requests.
+// Requests. Reason is our own: the text of the error that the last reply on
+// this connection, or the surrogate that it opened, stands for.
 const (
 	Open     = "open"
 	Lookup   = "lookup"
 	Update   = "update"
 	Delete   = "delete"
 	Sequence = "sequence"
+	Reason   = "reason"
 )
+
+// caller makes requests on connections to a server.
+type caller interface {
+	// Call makes one request: f writes it and reads the reply; it is called
+	// again, on another connection, where that may help.
+	Call(ctx context.Context, f func(c *attr.Conn) error) error
+}
 
 // clients are the connections of this process, by the path of the socket.
 var (
@@ -80,8 +94,9 @@ type proxy struct {
 	old      bool   // the requests of Postfix 3.7
 	instance table.Flags
 	flags    table.Flags // of each request
+	reasons  bool        // the server may be asked why
 	server   atomic.Uint32
-	client   *ipc.Persistent
+	client   caller
 }
 
 func open(_, name string, o table.Options) (table.Table, error) {
@@ -100,10 +115,8 @@ func open(_, name string, o table.Options) (table.Table, error) {
 			class = filepath.Join(o.Config.String(params.QueueDirectory), ipc.Private)
 		}
 	}
-	p := &proxy{service: service, name: name, old: o.Dialect37(), client: client(class, service, o.Config)}
-	p.flags = o.Flags &^ (table.UTF8Active | table.Surrogate)
-	p.instance = p.flags & table.InstanceFlags
-	status, err := p.call(Open, nil, nil)
+	p := newProxy(service, name, o, client(class, service, o.Config))
+	status, _, err := p.call(Open, nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%s open failed for table \"%s\": %w", service, name, err)
 	}
@@ -116,10 +129,18 @@ func open(_, name string, o table.Options) (table.Table, error) {
 	return nil, fmt.Errorf("%s open failed for table \"%s\": invalid request", service, name)
 }
 
+func newProxy(service, name string, o table.Options, c caller) *proxy {
+	p := &proxy{service: service, name: name, old: o.Dialect37(), client: c}
+	p.flags = o.Flags &^ (table.UTF8Active | table.Surrogate)
+	p.instance = p.flags & table.InstanceFlags
+	return p
+}
+
 // call makes a request. put adds what the kind of request has, get reads what
-// its reply has.
-func (p *proxy) call(request string, put func(w *attr.Writer), get func(r *attr.Reader) error) (status Status, err error) {
+// its reply has. why is the server's error, where it may be asked for one.
+func (p *proxy) call(request string, put func(w *attr.Writer), get func(r *attr.Reader) error) (status Status, why *table.Error, err error) {
 	err = p.client.Call(context.Background(), func(c *attr.Conn) error {
+		why = nil
 		w := c.W.Str("request", request).Str("table", p.name)
 		if p.old {
 			flags := p.flags &^ (table.FoldFix | table.FoldMul)
@@ -169,16 +190,53 @@ func (p *proxy) call(request string, put func(w *attr.Writer), get func(r *attr.
 				return err
 			}
 		}
-		return c.R.End()
+		if err := c.R.End(); err != nil {
+			return err
+		}
+		if p.reasons && (status == Retry || status == Config || status == OK && p.Flags()&table.Surrogate != 0) {
+			why, err = askReason(c)
+		}
+		return err
 	})
-	return status, err
+	return status, why, err
+}
+
+// askReason asks why the last request failed. The answer is nil where the
+// server does not know the question.
+func askReason(c *attr.Conn) (why *table.Error, err error) {
+	if err := c.W.Str("request", Reason).End(); err != nil {
+		return nil, err
+	}
+	n, err := c.R.Int("status")
+	if err != nil {
+		return nil, err
+	}
+	if Status(n) != OK {
+		return nil, c.R.End()
+	}
+	text, err := c.R.Str("reason")
+	if err != nil {
+		return nil, err
+	}
+	whole, err := c.R.Int("whole")
+	if err != nil {
+		return nil, err
+	}
+	why = &table.Error{Whole: whole != 0}
+	if text != "" {
+		why.Err = errors.New(text)
+	}
+	return why, c.R.End()
 }
 
 // failed makes an error of a status.
-func (p *proxy) failed(request, key string, status Status, err error) error {
+func (p *proxy) failed(request, key string, status Status, why *table.Error, err error) error {
 	switch {
 	case err != nil:
 		return &table.Error{Err: err}
+	case why != nil:
+		why.Config = status == Config
+		return why
 	case status == Retry:
 		return &table.Error{}
 	case status == Config:
@@ -207,7 +265,7 @@ func (p *proxy) Lookup(key string) (value string, found bool, err error) {
 	if strings.IndexByte(key, 0) >= 0 {
 		return "", false, nil
 	}
-	status, err := p.call(Lookup,
+	status, why, err := p.call(Lookup,
 		func(w *attr.Writer) { w.Str("key", key) },
 		func(r *attr.Reader) (err error) { value, err = r.Str("value"); return err })
 	switch {
@@ -216,25 +274,25 @@ func (p *proxy) Lookup(key string) (value string, found bool, err error) {
 	case err == nil && status == NotFound:
 		return "", false, nil
 	}
-	return "", false, p.failed(Lookup, key, status, err)
+	return "", false, p.failed(Lookup, key, status, why, err)
 }
 
 // Update stores a value, replacing an old one.
 func (p *proxy) Update(key, value string) error {
-	status, err := p.call(Update, func(w *attr.Writer) { w.Str("key", key).Str("value", value) }, nil)
+	status, why, err := p.call(Update, func(w *attr.Writer) { w.Str("key", key).Str("value", value) }, nil)
 	if err == nil && status == OK {
 		return nil
 	}
-	return p.failed(Update, key, status, err)
+	return p.failed(Update, key, status, why, err)
 }
 
 // Delete removes a key.
 func (p *proxy) Delete(key string) (found bool, err error) {
-	status, err := p.call(Delete, func(w *attr.Writer) { w.Str("key", key) }, nil)
+	status, why, err := p.call(Delete, func(w *attr.Writer) { w.Str("key", key) }, nil)
 	if err == nil && (status == OK || status == NotFound) {
 		return status == OK, nil
 	}
-	return false, p.failed(Delete, key, status, err)
+	return false, p.failed(Delete, key, status, why, err)
 }
 
 // Cursor lists the table. The service remembers how far it is, by connection:
@@ -247,7 +305,7 @@ type cursor struct {
 }
 
 func (c *cursor) Next() (key, value string, ok bool, err error) {
-	status, err := c.p.call(Sequence,
+	status, why, err := c.p.call(Sequence,
 		func(w *attr.Writer) { w.Int("function", c.function) },
 		func(r *attr.Reader) (err error) {
 			if key, err = r.Str("key"); err == nil {
@@ -262,5 +320,5 @@ func (c *cursor) Next() (key, value string, ok bool, err error) {
 	case err == nil && status == NotFound:
 		return "", "", false, nil
 	}
-	return "", "", false, c.p.failed(Sequence, "", status, err)
+	return "", "", false, c.p.failed(Sequence, "", status, why, err)
 }

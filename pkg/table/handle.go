@@ -73,6 +73,38 @@ func (h *Handle) Owner() (uid int, known bool) {
 	return 0, false
 }
 
+// As returns the same open table for a use with other flags, which its driver
+// must not care about. The result is valid until h is closed, and is not closed
+// itself.
+func (h *Handle) As(o Options) *Handle {
+	if o.UTF8() {
+		o.Flags |= UTF8Active
+	}
+	other := &Handle{name: h.name, reason: h.reason, flags: o.Flags, utf8: o.UTF8(), mode: h.mode,
+		registered: registeredName(h.name, o)}
+	if h.driver != nil {
+		other.use(h.driver, o)
+	}
+	return other
+}
+
+// use puts a driver behind the layer.
+func (h *Handle) use(driver Table, o Options) {
+	h.driver, h.fixed = driver, driver.Fixed()
+	if f, ok := driver.(Flagged); ok {
+		h.flags |= f.Flags()
+	} else if h.fixed {
+		h.flags |= FixedKeys
+	} else {
+		h.flags |= PatternKeys
+	}
+	if h.fixed {
+		h.fold = o.Flags&FoldFix != 0
+	} else {
+		h.fold = o.Flags&FoldMul != 0
+	}
+}
+
 // Close gives up this use of the table; the last user closes it.
 func (h *Handle) Close() error {
 	mu.Lock()
@@ -191,6 +223,11 @@ func (h *Handle) Driver() Table { return h.driver }
 type Error struct {
 	Config bool
 	Err    error // what the system said; nil where it said nothing
+
+	// Whole: the text of Err says everything, and a command ends with it as
+	// it stands. Postfix's programs end at such an error; our daemons log it
+	// as an error and the operation fails.
+	Whole bool
 }
 
 // Error is the text that Postfix's commands show after "error: ".

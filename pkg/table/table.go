@@ -153,6 +153,9 @@ type Type struct {
 	Open Opener
 	// Bulk says that postmap(1) can create such tables.
 	Bulk bool
+	// Remote says that Open asks another process for the table. A driver of
+	// the type itself that is linked too is preferred.
+	Remote bool
 }
 
 var (
@@ -165,6 +168,9 @@ var (
 func Register(name string, t Type) {
 	mu.Lock()
 	defer mu.Unlock()
+	if old, known := types[name]; known && t.Remote && !old.Remote {
+		return
+	}
 	types[name] = t
 }
 
@@ -264,19 +270,7 @@ func open(spec string, o Options) *Handle {
 		h.reason = err
 		return h
 	}
-	h.driver, h.fixed = driver, driver.Fixed()
-	if f, ok := driver.(Flagged); ok {
-		h.flags |= f.Flags()
-	} else if h.fixed {
-		h.flags |= FixedKeys
-	} else {
-		h.flags |= PatternKeys
-	}
-	if h.fixed {
-		h.fold = o.Flags&FoldFix != 0
-	} else {
-		h.fold = o.Flags&FoldMul != 0
-	}
+	h.use(driver, o)
 	return h
 }
 

@@ -4,6 +4,7 @@ package maptool
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -231,7 +232,8 @@ func failed(h *table.Handle, operation string, err error) error {
 	if _, ok := err.(*table.NotSupportedError); ok {
 		return err
 	}
-	if strings.HasPrefix(err.Error(), "error ") {
+	var e *table.Error
+	if errors.As(err, &e) && e.Whole || strings.HasPrefix(err.Error(), "error ") {
 		return err // the driver's own, complete text
 	}
 	if table.IsConfig(err) {
