@@ -35,7 +35,7 @@ func (p *postconf) complainScope(file string, settings map[string]string, user m
 		_, ofService := p.names.service[name]
 		instead := deprecation(name)
 		switch {
-		case params.Lookup(name) == nil && !ofService && !user[name]:
+		case params.Lookup(name) == nil && !ofService && !user[name] && !p.names.user[name]:
 			if instead != "" {
 				p.warn(file + ": support for parameter " + name + " has been removed; instead, " + instead)
 			} else {

@@ -18,8 +18,9 @@ type change struct {
 	done  bool
 }
 
-// changes takes the operands apart. parts is how many a request must have.
-func (p *postconf) changes(parts int, usage string) ([]*change, error) {
+// changes takes the operands apart. parts is how many a request must have;
+// check looks at each before the next is read.
+func (p *postconf) changes(parts int, usage string, check func(*change) error) ([]*change, error) {
 	var list []*change
 	for _, operand := range p.operands {
 		text := strings.TrimLeft(operand, " \t\r\n\v\f")
@@ -43,6 +44,9 @@ func (p *postconf) changes(parts int, usage string) ([]*change, error) {
 			return nil, errors.New(usage)
 		}
 		c.text = operand
+		if err := check(c); err != nil {
+			return nil, err
+		}
 		list = append(list, c)
 	}
 	return list, nil
@@ -50,20 +54,17 @@ func (p *postconf) changes(parts int, usage string) ([]*change, error) {
 
 // editServices replaces, adds, deletes or comments out whole entries.
 func (p *postconf) editServices() error {
-	list, err := p.changes(2, "-Me, -MX or -M# requires service_name/type")
+	list, err := p.changes(2, "-Me, -MX or -M# requires service_name/type", func(c *change) (err error) {
+		if !p.has(optE) {
+			return nil
+		}
+		if c.entry, err = p.parseService(c.value); errors.Is(err, errFieldCount) {
+			return fmt.Errorf("%w: \"%s\"", err, c.text)
+		}
+		return err
+	})
 	if err != nil {
 		return err
-	}
-	for _, c := range list {
-		if !p.has(optE) {
-			continue
-		}
-		if c.entry, err = p.parseService(c.value); err != nil {
-			if errors.Is(err, errFieldCount) {
-				return fmt.Errorf("%w: \"%s\"", err, c.text)
-			}
-			return err
-		}
 	}
 	edit := func(e *entry, out *bufio.Writer) error {
 		i := slices.IndexFunc(list, func(c *change) bool {
@@ -97,11 +98,7 @@ func (p *postconf) editServices() error {
 
 // editFields changes single fields.
 func (p *postconf) editFields() error {
-	list, err := p.changes(3, "-Fe or -FX requires service_name/type/field_name")
-	if err != nil {
-		return err
-	}
-	for _, c := range list {
+	list, err := p.changes(3, "-Fe or -FX requires service_name/type/field_name", func(c *change) error {
 		field := slices.Index(fieldNames[:], c.part(2))
 		switch {
 		case c.part(2) == "*":
@@ -111,6 +108,10 @@ func (p *postconf) editFields() error {
 		case field != fieldCommand && strings.ContainsFunc(c.value, isBlank):
 			return errors.New("-Fe does not accept whitespace in non-command field")
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	return p.changeServices(list, func(s *service, c *change) error {
 		field := slices.Index(fieldNames[:], c.part(2))
@@ -129,17 +130,17 @@ func (p *postconf) editFields() error {
 
 // editServiceParams sets or deletes -o settings.
 func (p *postconf) editServiceParams() error {
-	list, err := p.changes(3, "-Pe or -PX requires service_name/type/parameter")
-	if err != nil {
-		return err
-	}
-	for _, c := range list {
+	list, err := p.changes(3, "-Pe or -PX requires service_name/type/parameter", func(c *change) error {
 		switch {
 		case c.part(2) == "*":
 			return errors.New("-Pe does not accept wild-card parameter name")
 		case strings.ContainsFunc(c.value, isBlank):
 			return errors.New("-Pe does not accept whitespace in parameter value")
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	return p.changeServices(list, func(s *service, c *change) error {
 		if p.has(optE) {

@@ -34,7 +34,7 @@ func (g generator) pick(list ...string) string { return list[g.IntN(len(list))] 
 func (g generator) chance(percent int) bool { return g.IntN(100) < percent }
 
 func (g generator) name() string {
-	return g.pick("myhostname", "mydomain", "mynetworks", "relayhost", "smtpd_banner", "virtual_alias_maps", "transport_maps", "mydestination",
+	return g.pick("mynetworks", "relayhost", "smtpd_banner", "virtual_alias_maps", "transport_maps", "mydestination",
 		"smtpd_restriction_classes", "smtpd_recipient_restrictions", "luser_relay", "message_size_limit", "biff", "queue_run_delay",
 		"aa", "bb", "cc", "dd", "class1", "class2", "my_table_user", "my_table_query", "relay_destination_rate_delay", "arch_time_limit", "arch_recipient_limit",
 		"smtp_destination_concurrency_limit", "local_destination_recipient_limit", "stress", "x.y-z", "1a", "Aa",
@@ -77,6 +77,8 @@ func (g generator) value() string {
 
 func (g generator) mainFile() string {
 	var b strings.Builder
+	// Where the name of the host has no dot, 3.7 looks at mydomain with other eyes.
+	b.WriteString(g.pick("myhostname = h.example.com\n", "myhostname=$mydomain\nmydomain=x.y\n", "mydomain = a\n  b\nmyhostname = h.$mydomain $aa\n", ""))
 	for range g.IntN(14) {
 		switch g.IntN(30) {
 		case 0:
@@ -190,9 +192,12 @@ func (g generator) show() []string {
 		}
 	}
 	var args []string
+	if g.chance(15) {
+		args = append(args, "-v")
+	}
 	override := func() {
 		if g.chance(15) {
-			args = append(args, "-o", g.name()+"="+strings.TrimSpace(g.value()))
+			args = append(args, "-o", g.name()+"="+strings.TrimSpace(strings.ReplaceAll(g.value(), "\n# note", "")))
 		}
 	}
 	switch g.IntN(8) {

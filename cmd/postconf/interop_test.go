@@ -68,6 +68,7 @@ type difference struct {
 
 var differences = []difference{
 	{`specify one of .*`, `specify one of .*`, "specify one of", "the options are joined by comma and blank, not by a blank alone"},
+	{``, `(?m)^postconf: ((name_mask|inet_addr_local|inet_addr_list_append|been_here|mynetworks_core|dict_\w+|mac_\w+|pcf_\w+): |skipping mynetworks setting).*\n`, "", "-v does not tell what happens within libraries"},
 	{``, `^cyrus\ndovecot\n$`, "dovecot\n", "for a server we have no Cyrus library"},
 	{` \[-j \(streaming JSON\) ]`, ``, "", "-j is new"},
 	{`D/((main|master)\.cf(:[^ ]*)?: (missing '}'|syntax error after))`, ``, "$1", "the file stands with its directory"},
@@ -105,17 +106,19 @@ func (o *outcome) normalize(expression func(compiled) *regexp.Regexp) {
 // set sorts lines and leaves out repeated ones. The reference walks its
 // tables in random order and repeats a warning as often as it evaluates a
 // value, which differs from run to run. What it has warned about before it
-// gives up on an expression or on a client file depends on chance, too.
+// gives up on an expression or a client file depends on chance, too.
 func set(text string) string {
 	lines := strings.SplitAfter(text, "\n")
 	for _, line := range lines {
-		if strings.HasPrefix(line, "postconf: fatal: ") && (strings.HasSuffix(line, "macro processing error\n") || strings.Contains(line, "client.cf")) {
+		if atRandom.MatchString(line) {
 			return line
 		}
 	}
 	slices.Sort(lines)
 	return strings.Join(slices.Compact(lines), "")
 }
+
+var atRandom = regexp.MustCompile(`postconf: fatal: (.*macro processing error|.*client\.cf.*|unknown inet_protocols value .*)\n`)
 
 // compare runs all comparisons, many at a time: one that ends in a fatal error
 // sleeps for a second in the reference.
@@ -139,8 +142,8 @@ func compare(t *testing.T, list []comparison) {
 				}
 				both[0].normalize(func(c compiled) *regexp.Regexp { return c.ours })
 				both[1].normalize(func(c compiled) *regexp.Regexp { return c.theirs })
-				if both[1].status < 0 && both[0].status == 1 && strings.Contains(both[0].errs, "postconf: fatal: ") {
-					continue // killed by a signal: 3.7 overruns its stack, or uses memory that it has freed
+				if both[1].status < 0 && both[0].status >= 0 {
+					continue // killed by a signal: 3.7 overruns its stack on circles, and forgets that a name to delete came twice
 				}
 				if both[0] != both[1] {
 					t.Errorf("case %d: %q\nmain.cf %q\nmaster.cf %q\n%s", i, c.args, c.main, c.master, unlike(both[0], both[1]))

@@ -84,11 +84,7 @@ func (p *postconf) register() error {
 			return err
 		}
 	}
-	for _, name := range [...]string{"myhostname", "mydomain", "mynetworks"} {
-		if _, set := p.main.settings[name]; !set {
-			p.main.config.Default(name)
-		}
-	}
+	p.deriveDefaults()
 	if err := p.main.config.Err(); err != nil {
 		return err
 	}
@@ -96,6 +92,20 @@ func (p *postconf) register() error {
 		return err
 	}
 	return p.main.config.Err()
+}
+
+// deriveDefaults works out the defaults that depend on the host, to see that
+// this can be done. Only a setting can spoil the list of networks.
+func (p *postconf) deriveDefaults() {
+	set := func(name string) bool { _, ok := p.main.settings[name]; return ok }
+	for _, name := range [...]string{"myhostname", "mydomain"} {
+		if !set(name) {
+			p.main.config.Default(name)
+		}
+	}
+	if !set("mynetworks") && (set("inet_interfaces") || set("inet_protocols") || set("mynetworks_style")) {
+		p.main.config.Default("mynetworks")
+	}
 }
 
 // isListed tells the declared parameters that are shown also where they are
@@ -131,7 +141,10 @@ func (p *postconf) registerScope(s *service) error {
 		for i := range all {
 			d := &all[i]
 			if _, set := settings[d.Name]; !set && d.Flags&params.Hidden == 0 && d.Kind != params.KindRaw {
-				text, _ := p.defaultText(d.Name)
+				text := d.Default
+				if d.Kind == params.KindComputed && d.Name != "mynetworks" {
+					text = p.main.config.Default(d.Name)
+				}
 				p.scanNames(file, text, nil)
 			}
 		}
@@ -196,33 +209,52 @@ func (p *postconf) scanNames(file, text string, s *service) {
 // use notes that a name is in use, in main.cf or in a service. What is set
 // nowhere is worth a warning.
 func (p *postconf) use(file, name string, s *service) {
-	if _, ok := p.names.service[name]; ok || params.Lookup(name) != nil || name == "service_name" {
-		return
-	}
-	if !p.markUsed(name, s) {
+	found := p.markUsed(name, s)
+	if _, ok := p.names.service[name]; !found && !ok && params.Lookup(name) == nil && name != "service_name" {
 		p.warn(file + ": undefined parameter: " + name)
 	}
 }
 
 // markUsed makes a name that is set a user-defined parameter where it is set;
-// it tells whether that is anywhere in reach.
+// it tells whether that is anywhere in reach: a service sees its own settings
+// before those of main.cf; what main.cf refers to, any service may set.
 func (p *postconf) markUsed(name string, s *service) (found bool) {
 	if s != nil {
 		if _, set := s.params.settings[name]; set {
-			s.params.user[name] = true
+			p.mark(s.params.user, name, s, s)
 			return true
 		}
 	} else {
 		for _, other := range p.services {
 			if _, set := other.params.settings[name]; set {
-				other.params.user[name] = true
+				p.mark(other.params.user, name, s, other)
 				found = true
 			}
 		}
 	}
 	if _, set := p.main.settings[name]; set {
-		p.names.user[name] = true
+		if _, ofService := p.names.service[name]; !ofService && params.Lookup(name) == nil {
+			p.mark(p.names.user, name, s, nil)
+		}
 		found = true
 	}
 	return found
+}
+
+// mark enters a name into the user-defined ones of a place; -v says why.
+func (p *postconf) mark(user map[string]bool, name string, from, to *service) {
+	if user[name] {
+		return
+	}
+	user[name] = true
+	if p.verbose > 0 {
+		p.message("$" + name + " in " + place(from) + " validates " + name + "=value in " + place(to))
+	}
+}
+
+func place(s *service) string {
+	if s == nil {
+		return "main.cf"
+	}
+	return "master.cf:" + s.key()
 }

@@ -80,6 +80,7 @@ type options struct {
 	classes   class
 	overrides []string // of -o, as given
 	tlsMode   string
+	verbose   int // how many -v
 	operands  []string
 }
 
@@ -145,6 +146,7 @@ func (o *options) set(opt getopt.Option) error {
 		o.given |= optQ
 		return nil
 	case 'v':
+		o.verbose++
 		return nil
 	case 'b', 't':
 		if o.has(optB | optT0) {
