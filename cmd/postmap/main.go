@@ -9,6 +9,7 @@ import (
 	"os"
 
 	_ "suffix/pkg/alltables"
+	_ "suffix/pkg/cache" // reads the databases of daemons
 	"suffix/pkg/table/maptool"
 	_ "suffix/pkg/table/pebble/store"
 )

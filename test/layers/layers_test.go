@@ -23,7 +23,7 @@ var layers = []struct {
 		"account", "attr", "cleanenv", "dnsclient", "getopt", "macro", "maillog", "safefile", "syserr",
 	}},
 	{"mail vocabulary", []string{
-		"address", "bouncelog", "config", "datawriter", "dsn", "header", "lint", "localdomain", "logconf", "maps",
+		"address", "bouncelog", "cache", "config", "datawriter", "dsn", "header", "lint", "localdomain", "logconf", "maps",
 		"mastercf", "matchlist", "mime", "params", "queue", "record", "table",
 	}},
 	{"services and their clients", []string{
