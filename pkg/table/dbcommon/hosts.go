@@ -52,17 +52,17 @@ func parseTarget(item string, uri func(string) bool) Target {
 	return Target{TCP, item, strings.TrimPrefix(item, "inet:")}
 }
 
-// CutPort splits "host:port". An IPv6 address stands in brackets there; port
-// is empty where there is none.
-func CutPort(address string) (host, port string) {
+// CutPort splits "host:port". An IPv6 address with a port stands in brackets.
+// given is false where there is no port.
+func CutPort(address string) (host, port string, given bool) {
 	if rest, ok := strings.CutPrefix(address, "["); ok {
 		if host, after, ok := strings.Cut(rest, "]"); ok {
-			return host, strings.TrimPrefix(after, ":")
+			port, given = strings.CutPrefix(after, ":")
+			return host, port, given
 		}
 	}
 	if strings.Count(address, ":") > 1 {
-		return address, ""
+		return address, "", false
 	}
-	host, port, _ = strings.Cut(address, ":")
-	return host, port
+	return strings.Cut(address, ":")
 }

@@ -2,6 +2,7 @@ package dbcommon
 
 import (
 	"context"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"sync"
@@ -39,6 +40,9 @@ type Pool[C io.Closer] struct {
 	timer  *time.Timer // closes idle connections; nil: there are none
 	closed bool
 }
+
+// ErrLogged is the error of a Dial that has logged what is wrong.
+var ErrLogged = errors.New("logged")
 
 // Dial connects to a server. The text of the error is logged.
 type Dial[C io.Closer] func(ctx context.Context, t *Target) (C, error)
@@ -106,7 +110,9 @@ func (p *Pool[C]) Do(use func(ctx context.Context, c C, t *Target) Outcome) erro
 		if fresh {
 			var err error
 			if conn, err = p.connect(ctx, h); err != nil {
-				maillog.Warnf("connect to %s server %s: %s", p.typ, h.Text, err)
+				if !errors.Is(err, ErrLogged) {
+					maillog.Warnf("connect to %s server %s: %s", p.typ, h.Text, err)
+				}
 				p.lost(h, true)
 				tried[h] = true
 				continue

@@ -188,3 +188,24 @@ func splitKey(key string) address {
 	}
 	return a
 }
+
+// InQuotes says whether an expansion stands in a string that begins and ends
+// with the given kind of quote, in the syntax of SQL. With quote 0: whether
+// one stands outside of strings.
+func (t *Template) InQuotes(quote byte) bool {
+	var open byte
+	for _, p := range t.parts {
+		for i := 0; i < len(p.text); i++ {
+			switch c := p.text[i]; {
+			case open == 0 && (c == '\'' || c == '"'):
+				open = c
+			case c == open:
+				open = 0 // a doubled quote opens it again
+			}
+		}
+		if p.letter != 0 && open == quote {
+			return true
+		}
+	}
+	return false
+}
