@@ -328,7 +328,7 @@ func TestInPlaceWithoutDirectory(t *testing.T) {
 		before, _ := os.Stat(dir + "/x.db")
 		st := s.(*store)
 		st.entries["b\x00"] = "2\x00"
-		if err := st.writeTo(st.f, st.entries); err != nil {
+		if err := st.writeTo(st.f, st.records()); err != nil {
 			t.Fatal(err)
 		}
 		after, _ := os.Stat(dir + "/x.db")

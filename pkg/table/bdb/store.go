@@ -36,6 +36,7 @@ type store struct {
 	f       *os.File // the current file, by which we lock
 	loaded  state    // what entries stand for
 	entries map[string]string
+	fresh   *dbfile.Records // bulk updates: instead of entries
 	null    dbfile.Nulls
 	dirty   bool
 }
@@ -190,11 +191,13 @@ func (s *store) newFile() (*os.File, error) {
 
 // load reads the entries, unless they are known. The lock is held.
 func (s *store) load(now state) error {
-	if s.entries != nil && s.loaded == now {
+	if s.bulk {
+		if s.fresh == nil {
+			s.fresh, s.dirty = dbfile.NewRecords(), true
+		}
 		return nil
 	}
-	if s.bulk {
-		s.entries, s.dirty = make(map[string]string), true
+	if s.entries != nil && s.loaded == now {
 		return nil
 	}
 	size := now.Size
@@ -237,9 +240,9 @@ func (s *store) commit() error {
 		return err
 	}
 	if temp == nil {
-		err = s.writeTo(s.f, s.entries)
+		err = s.writeTo(s.f, s.records())
 	} else {
-		err = s.writeTo(temp, s.entries)
+		err = s.writeTo(temp, s.records())
 		if err == nil {
 			err = dbfile.Flock(int(temp.Fd()), unix.LOCK_EX)
 		}
@@ -299,12 +302,20 @@ func (s *store) replacement() (*os.File, error) {
 	return nil, err
 }
 
-// writeTo writes entries as the whole content of f, to the disk.
-func (s *store) writeTo(f *os.File, entries map[string]string) error {
-	records := make([]record, 0, len(entries))
-	for k, v := range entries {
+// records are the entries, for writing.
+func (s *store) records() []record {
+	if s.bulk {
+		return freshRecords(s.fresh)
+	}
+	records := make([]record, 0, len(s.entries))
+	for k, v := range s.entries {
 		records = append(records, record{key: k, value: v})
 	}
+	return records
+}
+
+// writeTo writes records as the whole content of f, to the disk.
+func (s *store) writeTo(f *os.File, records []record) error {
 	if err := f.Truncate(0); err != nil {
 		return err
 	}
@@ -355,6 +366,10 @@ func (s *store) operate(verb string, f func() error) error {
 }
 
 func (s *store) get(stored []byte) ([]byte, bool, error) {
+	if s.bulk {
+		v, ok := s.fresh.Find(string(stored))
+		return v, ok, nil
+	}
 	v, ok := s.entries[string(stored)]
 	return []byte(v), ok, nil
 }
@@ -375,22 +390,31 @@ func (s *store) Update(key, value string) error {
 	return s.operate("writing", func() error {
 		s.null.Settle(dbfile.Null1)
 		key, value := s.null.Stored(key), s.null.Stored(value)
-		if _, dup := s.entries[key]; dup {
-			switch {
-			case s.flags&table.ReplaceDup != 0:
-			case s.flags&table.IgnoreDup != 0:
-				return nil
-			case s.flags&table.WarnDup != 0:
-				maillog.Warnf("%s: duplicate entry: \"%s\"", s.path, dbfile.Text([]byte(key)))
-				return nil
-			default:
-				return fmt.Errorf("%s: %w: \"%s\"", s.path, table.ErrDuplicate, dbfile.Text([]byte(key)))
+		if s.bulk {
+			if there := s.fresh.Put(key, value, s.flags&table.ReplaceDup != 0); there {
+				return s.duplicate(key)
 			}
+			return nil
+		}
+		if _, dup := s.entries[key]; dup && s.flags&table.ReplaceDup == 0 {
+			return s.duplicate(key)
 		}
 		s.entries[key] = value
 		s.dirty = true
 		return nil
 	})
+}
+
+// duplicate says of a key that is there already what the flags want.
+func (s *store) duplicate(key string) error {
+	switch {
+	case s.flags&(table.ReplaceDup|table.IgnoreDup) != 0:
+		return nil
+	case s.flags&table.WarnDup != 0:
+		maillog.Warnf("%s: duplicate entry: \"%s\"", s.path, dbfile.Text([]byte(key)))
+		return nil
+	}
+	return fmt.Errorf("%s: %w: \"%s\"", s.path, table.ErrDuplicate, dbfile.Text([]byte(key)))
 }
 
 // Put stores an entry and replaces an old one. A raw one is stored as it
@@ -400,6 +424,10 @@ func (s *store) Put(key, value string, raw bool) error {
 		s.null.Settle(dbfile.Null1)
 		if !raw {
 			key, value = s.null.Stored(key), s.null.Stored(value)
+		}
+		if s.bulk {
+			s.fresh.Put(key, value, true)
+			return nil
 		}
 		s.entries[key] = value
 		s.dirty = true

@@ -30,22 +30,7 @@ func (o *output) hash(records []record) error {
 		return fmt.Errorf("table too large: %d entries", len(records))
 	}
 	mask := uint32(buckets - 1)
-	slices.SortFunc(records, func(a, b record) int {
-		if x, y := a.hash&mask, b.hash&mask; x != y {
-			if x < y {
-				return -1
-			}
-			return 1
-		}
-		switch c := strings.Compare(a.key, b.key); {
-		case c < 0 && strings.HasPrefix(b.key, a.key):
-			return 1
-		case c > 0 && strings.HasPrefix(a.key, b.key):
-			return -1
-		default:
-			return c
-		}
-	})
+	order, ends := byBucket(records, mask)
 
 	var tail [][]byte
 	tailStart := uint32(buckets) + 1
@@ -53,11 +38,11 @@ func (o *output) hash(records []record) error {
 		return err
 	}
 	p := make([]byte, newPageSize)
-	for b, i := uint32(0), 0; b <= mask; b++ {
+	for b, i := uint32(0), uint32(0); b <= mask; b++ {
 		resetPage(p, b+1, pageHash, 0)
 		current := p
-		for ; i < len(records) && records[i].hash&mask == b; i++ {
-			r := &records[i]
+		for ; i < ends[b]; i++ {
+			r := &records[order[i]]
 			k, bigKey := inPage(len(r.key), maxHashItem, 1)
 			v, bigValue := inPage(len(r.value), maxHashItem, 1)
 			if k+v+4 > room(current) {
@@ -82,6 +67,44 @@ func (o *output) hash(records []record) error {
 	o.elements = len(records)
 	o.buckets = uint32(buckets)
 	return nil
+}
+
+// byBucket orders records by bucket, and those of one as its pages have them.
+// ends says for each bucket where in the order it ends.
+func byBucket(records []record, mask uint32) (order, ends []uint32) {
+	ends = make([]uint32, mask+1)
+	for i := range records {
+		ends[records[i].hash&mask]++
+	}
+	at := uint32(0)
+	for b, n := range ends {
+		ends[b] = at // where it begins
+		at += n
+	}
+	order = make([]uint32, len(records))
+	for i := range records {
+		b := records[i].hash & mask
+		order[ends[b]] = uint32(i)
+		ends[b]++
+	}
+	start := uint32(0)
+	for _, end := range ends {
+		slices.SortFunc(order[start:end], func(i, j uint32) int { return inBucket(records[i].key, records[j].key) })
+		start = end
+	}
+	return order, ends
+}
+
+// inBucket is hashOrder for strings.
+func inBucket(a, b string) int {
+	switch c := strings.Compare(a, b); {
+	case c < 0 && strings.HasPrefix(b, a):
+		return 1
+	case c > 0 && strings.HasPrefix(a, b):
+		return -1
+	default:
+		return c
+	}
 }
 
 func putHashItem(p []byte, data string, size int, big bool, tail [][]byte, tailStart uint32) [][]byte {
