@@ -6,6 +6,7 @@ import (
 	_ "suffix/pkg/proxymapclient"
 	_ "suffix/pkg/table/bdb"
 	_ "suffix/pkg/table/cdb"
+	_ "suffix/pkg/table/lmdb"
 	_ "suffix/pkg/table/cidr"
 	_ "suffix/pkg/table/nis"
 	_ "suffix/pkg/table/pcre"
