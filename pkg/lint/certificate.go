@@ -2,7 +2,6 @@ package lint
 
 import (
 	"bytes"
-	"encoding/pem"
 	"strings"
 	"time"
 )
@@ -23,22 +22,58 @@ func (b *block) isCertificate() bool { return strings.HasSuffix(b.kind, "CERTIFI
 // maxBlocks bounds the blocks of a file: more than all authorities there are.
 const maxBlocks = 10000
 
-// blocksOf takes the keys and certificates out of a file.
+// blocksOf takes the keys and certificates out of a file in PEM form (RFC 7468,
+// with the headers of RFC 1421 that old tools write).
 func blocksOf(text []byte) (blocks []block, encrypted bool) {
-	for len(blocks) < maxBlocks {
-		var p *pem.Block
-		if p, text = pem.Decode(text); p == nil {
-			return blocks, encrypted
-		}
-		b := block{p.Type, p.Bytes}
-		if b.isKey() && (p.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(p.Headers["Proc-Type"], "ENCRYPTED")) {
-			encrypted = true
-		}
-		if b.isKey() || b.isCertificate() || b.kind == "PUBLIC KEY" {
-			blocks = append(blocks, b)
+	var b block
+	inside := false
+	for line := range strings.Lines(string(text)) {
+		line = strings.Trim(line, " \t\r\n")
+		switch {
+		case strings.HasPrefix(line, beginMark) && strings.HasSuffix(line, endDashes):
+			b, inside = block{kind: line[len(beginMark):max(len(line)-len(endDashes), len(beginMark))]}, true
+		case !inside:
+		case strings.HasPrefix(line, endMark):
+			inside = false
+			if b.kind == "ENCRYPTED PRIVATE KEY" {
+				encrypted = true
+			}
+			if (b.isKey() || b.isCertificate()) && len(blocks) < maxBlocks {
+				blocks = append(blocks, b)
+			}
+		case strings.Contains(line, ":"): // a header
+			encrypted = encrypted || b.isKey() && strings.Contains(line, "ENCRYPTED")
+		default:
+			b.der = appendBase64(b.der, line)
 		}
 	}
 	return blocks, encrypted
+}
+
+const (
+	beginMark = "-----BEGIN "
+	endMark   = "-----END "
+	endDashes = "-----"
+)
+
+// appendBase64 decodes one line, whose length is a multiple of four unless it
+// is the last. The library's decoder would build its tables at each start.
+func appendBase64(out []byte, line string) []byte {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	var group uint32
+	bits := 0
+	for i := 0; i < len(line) && line[i] != '='; i++ {
+		digit := strings.IndexByte(alphabet, line[i])
+		if digit < 0 {
+			continue
+		}
+		group, bits = group<<6|uint32(digit), bits+6
+		if bits >= 8 {
+			bits -= 8
+			out = append(out, byte(group>>bits))
+		}
+	}
+	return out
 }
 
 func hasKey(blocks []block) bool { return firstKey(blocks) != nil }

@@ -12,36 +12,43 @@ var restrictionLists = []string{"smtpd_client_restrictions", "smtpd_helo_restric
 	"smtpd_recipient_restrictions", "smtpd_etrn_restrictions", "smtpd_data_restrictions", "smtpd_end_of_data_restrictions"}
 
 // restrictionNames are the restrictions without those that take an argument.
-var restrictionNames = strings.Fields(`permit reject defer defer_if_permit defer_if_reject warn_if_reject reject_unauth_pipelining
+const restrictionNames = `permit reject defer defer_if_permit defer_if_reject warn_if_reject reject_unauth_pipelining
 	reject_plaintext_session permit_inet_interfaces permit_mynetworks permit_sasl_authenticated permit_tls_clientcerts permit_tls_all_clientcerts
 	reject_unknown_client_hostname reject_unknown_client reject_unknown_reverse_client_hostname reject_invalid_helo_hostname reject_invalid_hostname
 	reject_non_fqdn_helo_hostname reject_non_fqdn_hostname reject_unknown_helo_hostname reject_unknown_hostname reject_non_fqdn_sender
 	reject_unknown_sender_domain reject_unknown_address reject_unverified_sender reject_authenticated_sender_login_mismatch
 	reject_unauthenticated_sender_login_mismatch reject_sender_login_mismatch reject_known_sender_login_mismatch reject_unlisted_sender
 	permit_auth_destination reject_unauth_destination defer_unauth_destination permit_mx_backup reject_non_fqdn_recipient
-	reject_unknown_recipient_domain reject_unverified_recipient reject_unlisted_recipient check_recipient_maps reject_multi_recipient_bounce`)
+	reject_unknown_recipient_domain reject_unverified_recipient reject_unlisted_recipient check_recipient_maps reject_multi_recipient_bounce`
 
 // restrictionsWithDomain are followed by a DNS list.
-var restrictionsWithDomain = strings.Fields(`reject_rbl_client reject_rbl reject_rhsbl_client reject_rhsbl_reverse_client reject_rhsbl_helo
-	reject_rhsbl_sender reject_rhsbl_recipient permit_dnswl_client permit_rhswl_client`)
+const restrictionsWithDomain = `reject_rbl_client reject_rbl reject_rhsbl_client reject_rhsbl_reverse_client reject_rhsbl_helo
+	reject_rhsbl_sender reject_rhsbl_recipient permit_dnswl_client permit_rhswl_client`
 
 // restrictionsWithTable are followed by a table.
-var restrictionsWithTable = strings.Fields(`check_client_access check_reverse_client_hostname_access check_client_a_access check_client_mx_access
+const restrictionsWithTable = `check_client_access check_reverse_client_hostname_access check_client_a_access check_client_mx_access
 	check_client_ns_access check_reverse_client_hostname_a_access check_reverse_client_hostname_mx_access
 	check_reverse_client_hostname_ns_access check_ccert_access check_sasl_access check_helo_access check_helo_a_access check_helo_mx_access
 	check_helo_ns_access check_sender_access check_sender_a_access check_sender_mx_access check_sender_ns_access check_recipient_access
-	check_recipient_a_access check_recipient_mx_access check_recipient_ns_access check_etrn_access`)
+	check_recipient_a_access check_recipient_mx_access check_recipient_ns_access check_etrn_access`
 
-// goneRestrictions no longer exist.
-var goneRestrictions = map[string]string{
-	"check_relay_domains":      "Write reject_unauth_destination instead.",
-	"reject_maps_rbl":          "Write reject_rbl_client with the name of the list instead.",
-	"permit_naked_ip_address":  "Write permit_mynetworks or permit_sasl_authenticated instead.",
-	"reject_rhsbl":             "Write reject_rhsbl_sender or one of its kin instead.",
-	"smtpd_access_maps":        "It is no restriction.",
-	"reject_unauth_pipeline":   "Write reject_unauth_pipelining.",
-	"reject_unknown_recipient": "Write reject_unlisted_recipient or reject_unknown_recipient_domain.",
+// gone says what to write instead of a restriction that no longer exists; ""
+// for all others.
+func gone(name string) string {
+	switch name {
+	case "check_relay_domains":
+		return "Write reject_unauth_destination instead."
+	case "reject_maps_rbl":
+		return "Write reject_rbl_client with the name of the list instead."
+	case "permit_naked_ip_address":
+		return "Write permit_mynetworks or permit_sasl_authenticated instead."
+	}
+	return ""
 }
+
+// wordsOf returns the names in such a text. Nothing of this package may cost a start of
+// postconf without --lint anything, so they are cut when they are needed.
+func wordsOf(text string) []string { return strings.Fields(text) }
 
 // A restriction is one item of a list.
 type restriction struct {
@@ -68,8 +75,8 @@ func (s *scope) restrictions(text string) []restriction {
 			warn = true
 		case strings.HasPrefix(r.word, "{") || strings.Contains(r.word, ":"):
 			r.name, r.arg = "", r.word
-		case r.name == "check_policy_service" || r.name == "sleep" || slices.Contains(restrictionsWithDomain, r.name) ||
-			slices.Contains(restrictionsWithTable, r.name):
+		case r.name == "check_policy_service" || r.name == "sleep" || slices.Contains(wordsOf(restrictionsWithDomain), r.name) ||
+			slices.Contains(wordsOf(restrictionsWithTable), r.name):
 			if i+1 < len(words) {
 				i++
 				r.arg = words[i]
@@ -142,7 +149,7 @@ func (s *scope) checkRestrictionList(name string) {
 		return
 	}
 	list := s.restrictions(s.value(name))
-	candidates := slices.Concat(restrictionNames, restrictionsWithTable, restrictionsWithDomain, []string{"check_policy_service", "sleep"}, s.classes())
+	candidates := slices.Concat(wordsOf(restrictionNames), wordsOf(restrictionsWithTable), wordsOf(restrictionsWithDomain), []string{"check_policy_service", "sleep"}, s.classes())
 	for i, r := range list {
 		switch {
 		case r.class:
@@ -150,15 +157,15 @@ func (s *scope) checkRestrictionList(name string) {
 			if name == "smtpd_data_restrictions" || name == "smtpd_end_of_data_restrictions" {
 				s.tell(Serious, "restriction", name, "%s has a table %s without one of the check_..._access names in front of it, which say what to look up. Clients get an error 451.", name, short(r.arg))
 			}
-		case goneRestrictions[r.name] != "":
-			s.tell(Serious, "restriction", name, "%s uses %s, which does not exist any more: clients get an error 451 at this point. %s", name, r.word, goneRestrictions[r.name])
+		case gone(r.name) != "":
+			s.tell(Serious, "restriction", name, "%s uses %s, which does not exist any more: clients get an error 451 at this point. %s", name, r.word, gone(r.name))
 		case r.name == "sleep" && strings.Trim(r.arg, "0123456789") != "":
 			s.tell(Serious, "restriction", name, "in %s, sleep needs a number of seconds after it. Clients get an error 451.", name)
-		case slices.Contains(restrictionsWithTable, r.name) && !strings.Contains(r.arg, ":"):
+		case slices.Contains(wordsOf(restrictionsWithTable), r.name) && !strings.Contains(r.arg, ":"):
 			s.tell(Serious, "restriction", name, "in %s, %s needs a table after it, type:name, and \"%s\" is none. Clients get an error 451.", name, r.word, r.arg)
 		case r.name == "check_policy_service" && !strings.Contains(r.arg, ":"):
 			s.tell(Serious, "restriction", name, "in %s, check_policy_service needs a server after it, such as unix:private/policy or inet:127.0.0.1:10023, and \"%s\" is none. Clients get an error 451.", name, r.arg)
-		case slices.Contains(restrictionsWithDomain, r.name) && (r.arg == "" || !strings.Contains(r.arg, ".")):
+		case slices.Contains(wordsOf(restrictionsWithDomain), r.name) && (r.arg == "" || !strings.Contains(r.arg, ".")):
 			s.tell(Advice, "restriction", name, "in %s, %s needs the domain of a DNS list after it, and \"%s\" is none.", name, r.word, r.arg)
 		case !slices.Contains(candidates, r.name) && !slices.Contains(candidates, r.word):
 			s.tell(Serious, "restriction", name, "%s has \"%s\", which is no restriction: clients get an error 451 at this point. %s", name, short(r.word), meant(r.name, candidates))

@@ -13,6 +13,7 @@ import (
 
 // program says how a daemon wants to be run.
 type program struct {
+	name       string
 	limit      int    // process limit that it insists on; any: -1
 	root       bool   // it must not give up its rights
 	noChroot   bool   // it must reach the whole file system
@@ -24,35 +25,54 @@ type program struct {
 const anyLimit = -1
 
 // programs are the daemons of the mail system (spec master §6.1).
-var programs = map[string]program{
-	"anvil":           {limit: 1, types: "unix"},
-	"bounce":          {limit: anyLimit, types: "unix"},
-	"cleanup":         {limit: 0, types: "unix"},
-	"discard":         {limit: anyLimit, types: "unix"},
-	"dnsblog":         {limit: 0, types: "unix"},
-	"error":           {limit: anyLimit, types: "unix"},
-	"flush":           {limit: 0, types: "unix"},
-	"lmtp":            {limit: anyLimit, types: "unix"},
-	"local":           {limit: anyLimit, root: true, noChroot: true, types: "unix"},
-	"nbdb_reindexd":   {limit: 1, root: true, noChroot: true, types: "unix"},
-	"oqmgr":           {limit: 1, types: "unix fifo", needsTimer: true},
-	"pickup":          {limit: 1, types: "unix fifo", needsTimer: true},
-	"pipe":            {limit: anyLimit, root: true, noChroot: true, types: "unix", outside: true},
-	"postlogd":        {limit: 1, types: "unix-dgram"},
-	"postscreen":      {limit: 1, types: "inet"},
-	"proxymap":        {limit: anyLimit, types: "unix"},
-	"qmgr":            {limit: 1, types: "unix fifo", needsTimer: true},
-	"qmqpd":           {limit: anyLimit, types: "inet unix"},
-	"scache":          {limit: 1, types: "unix"},
-	"showq":           {limit: anyLimit, types: "unix"},
-	"smtp":            {limit: anyLimit, types: "unix"},
-	"smtpd":           {limit: anyLimit, types: "inet unix pass"},
-	"spawn":           {limit: anyLimit, root: true, noChroot: true, types: "inet unix", outside: true},
-	"tlsmgr":          {limit: 1, types: "unix"},
-	"tlsproxy":        {limit: 0, types: "unix pass"},
-	"trivial-rewrite": {limit: anyLimit, types: "unix"},
-	"verify":          {limit: 1, types: "unix"},
-	"virtual":         {limit: anyLimit, root: true, noChroot: true, types: "unix"},
+var programs = [...]program{
+	{name: "anvil", limit: 1, types: "unix"},
+	{name: "bounce", limit: anyLimit, types: "unix"},
+	{name: "cleanup", limit: 0, types: "unix"},
+	{name: "discard", limit: anyLimit, types: "unix"},
+	{name: "dnsblog", limit: 0, types: "unix"},
+	{name: "error", limit: anyLimit, types: "unix"},
+	{name: "flush", limit: 0, types: "unix"},
+	{name: "lmtp", limit: anyLimit, types: "unix"},
+	{name: "local", limit: anyLimit, root: true, noChroot: true, types: "unix"},
+	{name: "nbdb_reindexd", limit: 1, root: true, noChroot: true, types: "unix"},
+	{name: "oqmgr", limit: 1, types: "unix fifo", needsTimer: true},
+	{name: "pickup", limit: 1, types: "unix fifo", needsTimer: true},
+	{name: "pipe", limit: anyLimit, root: true, noChroot: true, types: "unix", outside: true},
+	{name: "postlogd", limit: 1, types: "unix-dgram"},
+	{name: "postscreen", limit: 1, types: "inet"},
+	{name: "proxymap", limit: anyLimit, types: "unix"},
+	{name: "qmgr", limit: 1, types: "unix fifo", needsTimer: true},
+	{name: "qmqpd", limit: anyLimit, types: "inet unix"},
+	{name: "scache", limit: 1, types: "unix"},
+	{name: "showq", limit: anyLimit, types: "unix"},
+	{name: "smtp", limit: anyLimit, types: "unix"},
+	{name: "smtpd", limit: anyLimit, types: "inet unix pass"},
+	{name: "spawn", limit: anyLimit, root: true, noChroot: true, types: "inet unix", outside: true},
+	{name: "tlsmgr", limit: 1, types: "unix"},
+	{name: "tlsproxy", limit: 0, types: "unix pass"},
+	{name: "trivial-rewrite", limit: anyLimit, types: "unix"},
+	{name: "verify", limit: 1, types: "unix"},
+	{name: "virtual", limit: anyLimit, root: true, noChroot: true, types: "unix"},
+}
+
+// daemon finds the facts about a program, nil for one that is not part of the
+// mail system.
+func daemon(name string) *program {
+	for i := range programs {
+		if programs[i].name == name {
+			return &programs[i]
+		}
+	}
+	return nil
+}
+
+func daemonNames() []string {
+	list := make([]string, len(programs))
+	for i := range programs {
+		list[i] = programs[i].name
+	}
+	return list
 }
 
 // checkServices looks at master.cf by itself.
@@ -91,7 +111,8 @@ func (s *service) identity() string {
 }
 
 func (s *service) checkProgram(dir string) {
-	p, known := programs[s.Command]
+	p := daemon(s.Command)
+	known := p != nil
 	if s.c.installed {
 		path := filepath.Join(dir, s.Command)
 		st, ok := s.c.stat(path)
@@ -100,7 +121,7 @@ func (s *service) checkProgram(dir string) {
 			s.tell(Serious, "program", "the program %s is not in %s: this service cannot run, and its clients wait in vain. Install the program, or put a # in front of the entry.", s.Command, dir)
 			return
 		case !ok:
-			s.tell(Serious, "program", "there is no program %s in %s, and none of that name belongs to the mail system: this service cannot run. %s", s.Command, dir, meant(s.Command, sortedKeys(programs)))
+			s.tell(Serious, "program", "there is no program %s in %s, and none of that name belongs to the mail system: this service cannot run. %s", s.Command, dir, meant(s.Command, daemonNames()))
 			return
 		case st == nil:
 		case st.IsDir() || st.Mode()&0o111 == 0:
@@ -110,7 +131,7 @@ func (s *service) checkProgram(dir string) {
 			s.tell(Serious, "writable", "every user of this machine can change %s, which runs with the rights of root. Run: chmod o-w %s.", path, path)
 		}
 	} else if !known {
-		s.tell(Advice, "program", "no program %s belongs to the mail system. %s", s.Command, meant(s.Command, sortedKeys(programs)))
+		s.tell(Advice, "program", "no program %s belongs to the mail system. %s", s.Command, meant(s.Command, daemonNames()))
 	}
 	if known {
 		s.checkPrivileges(p)
@@ -118,7 +139,7 @@ func (s *service) checkProgram(dir string) {
 }
 
 // checkPrivileges compares an entry with what its program insists on.
-func (s *service) checkPrivileges(p program) {
+func (s *service) checkPrivileges(p *program) {
 	if !slices.Contains(strings.Fields(p.types), s.Type) {
 		s.tell(Serious, "service-type", "%s(8) cannot serve clients of type %s. It must be %s.", s.Command, s.Type, strings.ReplaceAll(p.types, " ", " or "))
 	}
@@ -160,8 +181,8 @@ func (s *service) checkArguments() {
 	for _, bad := range s.badArgs {
 		s.tell(Serious, "arguments", "-o %s is no name=value: the program does not start. Write no blanks around the =, or put all of it into braces: -o { name = value }.", short(bad))
 	}
-	p, known := programs[s.Command]
-	if !known || p.outside || len(s.badArgs) > 0 {
+	p := daemon(s.Command)
+	if p == nil || p.outside || len(s.badArgs) > 0 {
 		return
 	}
 	args := s.Args

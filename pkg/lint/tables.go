@@ -88,7 +88,7 @@ func (c *checker) checkTables() {
 
 func (s *scope) restrictionTables(name string) {
 	for _, r := range s.restrictions(s.value(name)) {
-		if slices.Contains(restrictionsWithTable, r.name) || r.name == "" {
+		if slices.Contains(wordsOf(restrictionsWithTable), r.name) || r.name == "" {
 			s.findTables(name, r.arg, true, false, 0)
 		}
 	}
