@@ -43,6 +43,7 @@ type rule struct {
 type expression struct {
 	linear  *regexp.Regexp
 	general *regexp2.Regexp
+	filter  rules.Filter
 	failed  error // PCRE knows the pattern, we do not
 	groups  int
 	utf     bool
@@ -169,6 +170,7 @@ func newExpression(p rules.Pattern) (expression, error) {
 			flags = "(?" + flags + ")"
 		}
 		if e.linear, err = regexp.Compile(flags + body()); err == nil {
+			e.filter = rules.NewFilter(e.linear.String())
 			return e, nil
 		}
 		// Too large for that engine.
@@ -260,7 +262,12 @@ func (t *pcreTable) Lookup(key string) (string, bool, error) {
 		return &table.Error{Err: err}
 	}
 	hitLine := 0
+	text := rules.NewText(key)
 	hit, err := t.program.Run(func(r *rule, line int) (bool, error) {
+		if r.filter.Excludes(text) {
+			hitLine = line
+			return r.negate, nil
+		}
 		matched, err := r.matches(r.text(key))
 		if err != nil {
 			return false, fail(line, err)

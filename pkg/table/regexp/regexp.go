@@ -27,6 +27,7 @@ type rule struct {
 
 type pattern struct {
 	re     *posix.Regexp
+	filter rules.Filter
 	negate bool
 }
 
@@ -93,7 +94,7 @@ func compile(src *rules.Source, line int, p rules.Pattern) (pattern, bool) {
 		src.Warn(line, "%s", err)
 		return pattern{}, false
 	}
-	return pattern{re, p.Negate}, true
+	return pattern{re, rules.NewFilter(re.Pattern()), p.Negate}, true
 }
 
 func (t *regexpTable) addRule(src *rules.Source, line int, text string, o table.Options) {
@@ -142,7 +143,10 @@ func (t *regexpTable) addRule(src *rules.Source, line int, text string, o table.
 	t.program.Rule(line, r)
 }
 
-func (p *pattern) matches(key string) (bool, error) {
+func (p *pattern) matches(key string, text *rules.Text) (bool, error) {
+	if p.filter.Excludes(text) {
+		return p.negate, nil
+	}
 	matched, err := p.re.Matches(key)
 	return matched != p.negate, err
 }
@@ -150,10 +154,11 @@ func (p *pattern) matches(key string) (bool, error) {
 // Lookup finds the first rule that matches the key. A pattern that takes too
 // long is an error: the rule might be the one that rejects.
 func (t *regexpTable) Lookup(key string) (string, bool, error) {
+	text := rules.NewText(key)
 	hit, err := t.program.Run(func(r *rule, line int) (bool, error) {
-		matched, err := r.matches(key)
+		matched, err := r.matches(key, text)
 		if err == nil && matched && r.second != nil {
-			matched, err = r.second.matches(key)
+			matched, err = r.second.matches(key, text)
 		}
 		if err != nil {
 			maillog.Warnf("%s, line %d: %s", t.Name(), line, err)

@@ -41,6 +41,15 @@ func Compile(pattern string, flags Flags) (*Regexp, error) {
 // Groups is the number of parenthesized groups.
 func (r *Regexp) Groups() int { return r.groups }
 
+// Pattern is the pattern in the syntax of Go's regexp package, "" where it
+// cannot be said there.
+func (r *Regexp) Pattern() string {
+	if r.engine == nil {
+		return ""
+	}
+	return r.engine.String()
+}
+
 // Match finds the leftmost longest match in text. It returns pairs of offsets
 // for the whole match and each group, -1 for an unset group; nil: no match.
 func (r *Regexp) Match(text string) ([]int, error) {
