@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -90,16 +91,23 @@ func (l *testLog) Warnf(f string, a ...any) {
 	l.lines = append(l.lines, "warning: "+fmt.Sprintf(f, a...))
 }
 
-// newChecker makes the rules of a test main.cf.
+// newChecker makes the rules of a test main.cf. A line "-NAME" takes a setting
+// of the test away.
 func newChecker(t testing.TB, server string, lines ...string) (*Checker, *testLog, error) {
 	t.Helper()
-	text := strings.Join(append([]string{
+	all := append([]string{
 		"myhostname = mx.example.test", "mydomain = example.test", "mydestination = example.test",
 		"inet_interfaces = 127.0.0.1", "inet_protocols = ipv4", "mynetworks = 198.51.100.0/24", "local_recipient_maps = inline:{ {user=x} {o=x} {a=x} {b=x} }",
 		"relay_domains = relay.test", "relay_recipient_maps = inline:{ {known@relay.test=x} }",
 		"virtual_alias_domains = alias.test", "virtual_alias_maps = inline:{ {v@alias.test=user} }",
 		"alias_maps =", "compatibility_level = 3.6",
-	}, lines...), "\n") + "\n"
+	}, lines...)
+	for _, line := range lines {
+		if name, ok := strings.CutPrefix(line, "-"); ok {
+			all = slices.DeleteFunc(all, func(l string) bool { return l == line || strings.HasPrefix(l, name+" ") })
+		}
+	}
+	text := strings.Join(all, "\n") + "\n"
 	list, err := config.ParseSettings("main.cf", text, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -265,6 +273,59 @@ func TestRecipientRules(t *testing.T) {
 			if wrong := test.check(s); wrong != "" {
 				t.Errorf("%s: %s", test.rules, wrong)
 			}
+		}
+	}
+}
+
+// What only the defaults of a low compatibility_level allow is remarked on,
+// and nothing else is.
+func TestOldDefaults(t *testing.T) {
+	server := startDNS(t)
+	const remark = "using backwards-compatible default setting "
+	for _, test := range []struct {
+		lines, recipient, client string
+		want                     string // the remarks, one a line
+	}{
+		{"-relay_domains\n-relay_recipient_maps\ncompatibility_level = 1", "u@sub.example.test", "192.0.2.2",
+			"relay_domains=$mydestination to accept mail for domain \"sub.example.test\"\nrelay_domains=$mydestination to accept mail for address \"u@sub.example.test\""},
+		{"relay_domains = $mydestination\ncompatibility_level = 1", "u@sub.example.test", "192.0.2.2", ""},
+		{"-relay_domains\ncompatibility_level = 1", "user@example.test", "192.0.2.2", ""},
+		{"-relay_domains\ncompatibility_level = 2", "u@sub.example.test", "192.0.2.2", ""},
+
+		{"-mynetworks\ncompatibility_level = 1\ninet_interfaces = 127.0.0.1", "user@example.test", "127.0.0.9", "mynetworks_style=subnet to permit request from client \"client.spam.test[127.0.0.9]\""},
+		{"-mynetworks\ncompatibility_level = 1\ninet_interfaces = 127.0.0.1", "user@example.test", "127.0.0.1", ""},
+		{"-mynetworks\ncompatibility_level = 1\nmynetworks_style = subnet", "user@example.test", "127.0.0.9", ""},
+		{"-mynetworks\ncompatibility_level = 2", "user@example.test", "127.0.0.1", ""},
+		{"compatibility_level = 1", "user@example.test", "198.51.100.1", ""},
+
+		{"compatibility_level = 0\nsmtpd_recipient_restrictions = check_recipient_access inline:{other.test=OK} reject_unauth_destination", "u@other.test", "192.0.2.2",
+			"\"smtpd_relay_restrictions = (empty)\" to avoid \"Relay access denied\" error for recipient \"u@other.test\" from client \"client.spam.test[192.0.2.2]\""},
+		{"compatibility_level = 0\nsmtpd_recipient_restrictions = check_recipient_access inline:{other.test=OK} reject_unauth_destination", "u@other.test", "198.51.100.1", ""},
+		{"compatibility_level = 0\nsmtpd_recipient_restrictions = check_recipient_access inline:{other.test=OK} reject_unauth_destination", "user@example.test", "192.0.2.2", ""},
+		{"compatibility_level = 0\nsmtpd_relay_restrictions =\nsmtpd_recipient_restrictions = check_recipient_access inline:{other.test=OK} reject_unauth_destination", "u@other.test", "192.0.2.2", ""},
+
+		{"compatibility_level = 3.5\nsmtpd_recipient_restrictions = reject", "user@example.test", "192.0.2.2",
+			"smtpd_relay_before_recipient_restrictions=no to reject recipient \"user@example.test\" from client \"client.spam.test[192.0.2.2]\""},
+		{"compatibility_level = 3.5\nsmtpd_relay_before_recipient_restrictions = no\nsmtpd_recipient_restrictions = reject", "user@example.test", "192.0.2.2", ""},
+		{"compatibility_level = 3.6\nsmtpd_recipient_restrictions = reject", "user@example.test", "192.0.2.2", ""},
+	} {
+		c, log, err := newChecker(t, server, strings.Split(test.lines, "\n")...)
+		if err != nil {
+			t.Errorf("%s: %v", test.lines, err)
+			continue
+		}
+		s := newSession(log)
+		s.Tx.Recipient, s.Address, s.IP = test.recipient, test.client, netip.MustParseAddr(test.client)
+		s.SetLogName(false)
+		c.Recipient(context.Background(), s)
+		var got []string
+		for _, line := range log.lines {
+			if text, ok := strings.CutPrefix(line, remark); ok {
+				got = append(got, text)
+			}
+		}
+		if strings.Join(got, "\n") != test.want {
+			t.Errorf("%s: %s from %s: %q; want %q", test.lines, test.recipient, test.client, got, test.want)
 		}
 	}
 }

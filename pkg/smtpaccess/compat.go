@@ -70,7 +70,7 @@ func (e *evaluation) noteRelayDomain(route rewriteclient.Reply, what, name strin
 
 // noteNetworks tells about a client that is trusted because it is a neighbour.
 func (e *evaluation) noteNetworks() {
-	if e.c.compat.networks && !e.s.IP.IsLoopback() && !e.c.isOwn(e.s.IP) {
+	if e.c.compat.networks && !e.c.isOwn(e.s.IP) {
 		e.s.Log.Infof(usingOldDefault+"mynetworks_style=subnet to permit request from client \"%s\"", e.s.LogName)
 	}
 }
