@@ -2,15 +2,16 @@ package rules
 
 import (
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
 // A Filter tells without running a pattern that it cannot match: every match
-// contains one of some texts, and the key contains none of them. In a table of
+// contains some texts, or at least one of several, and the key does not. In a table of
 // many patterns that decides nearly all. The zero value excludes nothing.
 type Filter struct {
-	any []literal
+	all [][]literal // of each at least one
 }
 
 // literal is a text that a match may need, in lower case.
@@ -20,7 +21,8 @@ type literal struct {
 }
 
 const (
-	maxLiterals = 16 // of one pattern
+	maxClauses  = 4  // the best of one pattern
+	maxLiterals = 16 // of which one is needed
 	maxGrams    = 4  // that are tested before the text is searched for
 )
 
@@ -30,21 +32,31 @@ func NewFilter(pattern string) Filter {
 	if err != nil {
 		return Filter{}
 	}
+	clauses := needs(re, 0)
+	slices.SortStableFunc(clauses, func(a, b clause) int { return b.value() - a.value() })
 	var f Filter
-	for _, text := range needs(re, 0) {
-		l := literal{text: text}
-		// Evenly spread, the ends included.
-		count := min(len(text)-2, maxGrams)
-		for i := range max(count, 0) {
-			at := 0
-			if count > 1 {
-				at = i * (len(text) - 3) / (count - 1)
-			}
-			l.grams = append(l.grams, gram(text[at], text[at+1], text[at+2]))
+	for _, c := range clauses[:min(len(clauses), maxClauses)] {
+		var any []literal
+		for _, text := range c {
+			any = append(any, newLiteral(text))
 		}
-		f.any = append(f.any, l)
+		f.all = append(f.all, any)
 	}
 	return f
+}
+
+func newLiteral(text string) literal {
+	l := literal{text: text}
+	// Evenly spread, the ends included.
+	count := min(len(text)-2, maxGrams)
+	for i := range max(count, 0) {
+		at := 0
+		if count > 1 {
+			at = i * (len(text) - 3) / (count - 1)
+		}
+		l.grams = append(l.grams, gram(text[at], text[at+1], text[at+2]))
+	}
+	return l
 }
 
 // A Text is a key as filters read it.
@@ -76,15 +88,22 @@ func gram(a, b, c byte) uint16 {
 
 // Excludes says that the pattern does not match t.
 func (f *Filter) Excludes(t *Text) bool {
-	if len(f.any) == 0 || t.lower == "" {
+	if t.lower == "" {
 		return false
 	}
-	for i := range f.any {
-		if f.any[i].in(t) {
-			return false
+	for _, any := range f.all {
+		found := false
+		for i := range any {
+			if any[i].in(t) {
+				found = true
+				break
+			}
+		}
+		if !found {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 func (l *literal) in(t *Text) bool {
@@ -99,9 +118,20 @@ func (l *literal) in(t *Text) bool {
 // maxDepth limits the depth to which a pattern is searched for texts.
 const maxDepth = 100
 
-// needs returns texts of which every match of re contains one; nil: there are
-// none, or too many.
-func needs(re *syntax.Regexp, depth int) []string {
+// A clause is texts in lower case of which every match contains one.
+type clause []string
+
+// value grows with what a clause is likely to exclude.
+func (c clause) value() int {
+	n := len(c[0])
+	for _, text := range c {
+		n = min(n, len(text))
+	}
+	return 2*n - len(c)
+}
+
+// needs returns clauses that hold for every match of re.
+func needs(re *syntax.Regexp, depth int) []clause {
 	if depth > maxDepth {
 		return nil
 	}
@@ -115,31 +145,29 @@ func needs(re *syntax.Regexp, depth int) []string {
 			return needs(re.Sub[0], depth+1)
 		}
 	case syntax.OpAlternate:
-		var all []string
+		var any clause
 		for _, sub := range re.Sub {
 			some := needs(sub, depth+1)
-			if some == nil || len(all)+len(some) > maxLiterals {
+			if len(some) == 0 {
 				return nil
 			}
-			all = append(all, some...)
+			any = append(any, slices.MaxFunc(some, func(a, b clause) int { return a.value() - b.value() })...)
+			if len(any) > maxLiterals {
+				return nil
+			}
 		}
-		return all
+		return []clause{any}
 	}
 	return nil
 }
 
-// needsOfAll chooses the best of what the parts of a sequence need: a text
-// that runs over several parts, or what one part needs.
-func needsOfAll(re *syntax.Regexp, depth int) (best []string) {
+// needsOfAll collects what the parts of a sequence need, and the texts that run
+// over several parts.
+func needsOfAll(re *syntax.Regexp, depth int) (all []clause) {
 	var run strings.Builder
-	offer := func(texts []string) {
-		if better(texts, best) {
-			best = texts
-		}
-	}
 	flush := func() {
 		if run.Len() > 0 {
-			offer([]string{run.String()})
+			all = append(all, clause{run.String()})
 			run.Reset()
 		}
 	}
@@ -170,26 +198,10 @@ func needsOfAll(re *syntax.Regexp, depth int) (best []string) {
 			// They take no room.
 		default:
 			flush()
-			offer(needs(re, depth+1))
+			all = append(all, needs(re, depth+1)...)
 		}
 	}
 	walk(re, depth)
 	flush()
-	return best
-}
-
-// better prefers the longer text, and one to many.
-func better(a, b []string) bool {
-	if len(a) == 0 || len(b) == 0 {
-		return len(a) > 0
-	}
-	return shortest(a)*2-len(a) > shortest(b)*2-len(b)
-}
-
-func shortest(texts []string) int {
-	n := len(texts[0])
-	for _, text := range texts {
-		n = min(n, len(text))
-	}
-	return n
+	return all
 }
