@@ -5,10 +5,13 @@ package clienttest
 
 import (
 	"net"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // A Server accepts connections and hands each to a function.
@@ -92,4 +95,19 @@ func Free(t testing.TB) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// File writes a client configuration file, and returns its path. It looks
+// old: files that have just changed are read again until they stay the same.
+func File(t testing.TB, lines ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "client.cf")
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	hourAgo := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, hourAgo, hourAgo); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -10,7 +10,8 @@ import (
 // A Conn is a connection to a server that its pool takes back after use.
 type Conn struct {
 	net.Conn
-	Fresh bool // nothing has been asked over it before
+	Fresh  bool // nothing has been asked over it before
+	Broken bool // not to be used again
 
 	buf  [4096]byte
 	r, w int // of buf
@@ -119,7 +120,7 @@ func (p *Pool) Put(c *Conn) {
 	c.used = now
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.users == 0 || len(p.free) >= maxFree || !c.clean() || p.expired(c, now) {
+	if p.users == 0 || len(p.free) >= maxFree || c.Broken || !c.clean() || p.expired(c, now) {
 		c.Close()
 		return
 	}
