@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"suffix/pkg/config"
+	"suffix/pkg/table/tabletest"
 )
 
 // serve answers one client after the other and passes on what each sends.
@@ -92,5 +93,42 @@ func TestNoService(t *testing.T) {
 	}
 	if got := c.SendSite("defer.test"); got != Fail {
 		t.Errorf("no server: got %d", got)
+	}
+}
+
+// That a destination counts only because of the old default of relay_domains
+// is remarked on.
+func TestOldDefault(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, c := range []struct {
+		settings string
+		want     string
+	}{
+		{"compatibility_level=1", "using backwards-compatible default setting relay_domains=$mydestination to update fast-flush logfile for domain \"sub.here.test\"" +
+			"\nusing backwards-compatible default setting relay_domains=$mydestination to flush mail for domain \"here.test\""},
+		{"compatibility_level=1,relay_domains=here.test", ""},
+		{"compatibility_level=1,fast_flush_domains=here.test", ""},
+		{"compatibility_level=2,fast_flush_domains=here.test", ""},
+	} {
+		settings := []config.Setting{{Name: "mydestination", Value: "here.test"}}
+		for s := range strings.SplitSeq(c.settings, ",") {
+			name, value, _ := strings.Cut(s, "=")
+			settings = append(settings, config.Setting{Name: name, Value: value})
+		}
+		lines := tabletest.Logged(t, func() {
+			client := New(config.New("/d", settings, config.Options{}))
+			client.Add("sub.here.test", "A1")
+			client.Add("other.test", "A1")
+			client.SendSite("here.test")
+		})
+		var got []string
+		for _, line := range lines {
+			if strings.HasPrefix(line, "using ") {
+				got = append(got, line)
+			}
+		}
+		if strings.Join(got, "\n") != c.want {
+			t.Errorf("%s: %q; want %q", c.settings, got, c.want)
+		}
 	}
 }

@@ -9,8 +9,10 @@ import (
 
 	"suffix/pkg/attr"
 	"suffix/pkg/config"
+	"suffix/pkg/maillog"
 	"suffix/pkg/rewriteclient"
 	_ "suffix/pkg/table/simple"
+	"suffix/pkg/table/tabletest"
 )
 
 // engine returns an Engine with the given settings, "name = value" each.
@@ -259,4 +261,37 @@ func FuzzAddress(f *testing.F) {
 			t.Fatalf("%+v, %v", reply, err)
 		}
 	})
+}
+
+// What only the old default of append_dot_mydomain completes is remarked on.
+func TestOldDefault(t *testing.T) {
+	const remark = "using backwards-compatible default setting append_dot_mydomain=yes to rewrite "
+	for _, c := range []struct{ level, destination, address, want string }{
+		{"0", "M", "joe@foo", remark + `"foo" to "foo.d.test"`},
+		{"0", "M", "joe@localhost", remark + `"localhost" to "localhost.d.test"; please add "localhost" to mydestination or other address class`},
+		{"0", "M, localhost", "joe@localhost", ""},
+		{"0", "M", "joe@foo.test", ""},
+		{"0", "M", "joe@[1.2.3.4]", ""},
+		{"1", "M", "joe@foo", ""},
+		{"0", "M\nappend_dot_mydomain = yes", "joe@foo", ""},
+	} {
+		list, err := config.ParseSettings("main.cf", "compatibility_level = "+c.level+"\nmydestination = "+c.destination+
+			"\nmyhostname = M\nmydomain = d.test\ninet_interfaces = 127.0.0.1\n", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := tabletest.Logged(t, func() {
+			e, err := New(config.New(t.TempDir(), list, config.Options{}), maillog.For("test"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := e.Rewrite("local", c.address); err != nil {
+				t.Error(err)
+			}
+			e.Close()
+		})
+		if got := strings.TrimPrefix(strings.Join(lines, "\n"), "postfix/test: "); got != c.want {
+			t.Errorf("level %s, %s: %q; want %q", c.level, c.address, got, c.want)
+		}
+	}
 }

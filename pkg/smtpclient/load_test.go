@@ -1,12 +1,14 @@
 package smtpclient
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"suffix/pkg/config"
 	"suffix/pkg/maillog"
+	"suffix/pkg/table/tabletest"
 
 	_ "suffix/pkg/table/cidr"
 	_ "suffix/pkg/table/regexp"
@@ -174,5 +176,31 @@ func TestReplyFilterAndDiscard(t *testing.T) {
 	}
 	if got := s.commands(); !strings.HasPrefix(got, "EHLO me.example|MAIL FROM:<sender@example.org>|RCPT TO:<rcpt@example.com>|RSET") {
 		t.Errorf("commands %s", got)
+	}
+}
+
+// That mail is sent in the clear only because of an old default is remarked
+// on, by the SMTP client of today.
+func TestOldDefault(t *testing.T) {
+	const remark = "using backwards-compatible default setting smtp_tls_security_level=(empty)"
+	for _, c := range []struct {
+		program string
+		lines   []string
+		want    bool
+	}{
+		{"smtp", []string{"compatibility_level = 3.10"}, true},
+		{"smtp", []string{"compatibility_level = 3.11"}, false},
+		{"smtp", []string{"compatibility_level = 3.10", "smtp_tls_security_level = "}, false},
+		{"smtp", []string{"compatibility_level = 3.10", "suffix_dialect = 3.7"}, false},
+		{"lmtp", []string{"compatibility_level = 3.10"}, false},
+	} {
+		lines := tabletest.Logged(t, func() {
+			if _, err := load(t, c.program, c.lines...); err != nil {
+				t.Error(err)
+			}
+		})
+		if got := slices.Contains(lines, remark); got != c.want {
+			t.Errorf("%s, %q: %q", c.program, c.lines, lines)
+		}
 	}
 }

@@ -244,3 +244,33 @@ func TestUnsupported(t *testing.T) {
 		}
 	}
 }
+
+// Addresses that are accepted only because of the old default of
+// smtputf8_enable are remarked on.
+func TestOldUTF8Default(t *testing.T) {
+	const remark = "using backwards-compatible default setting smtputf8_enable=no to accept non-ASCII "
+	for _, c := range []struct {
+		lines []string
+		want  bool
+	}{
+		{[]string{"compatibility_level = 0"}, true},
+		{[]string{"compatibility_level = 0", "smtputf8_enable = no"}, false},
+		{[]string{"compatibility_level = 1", "smtputf8_enable = no"}, false},
+	} {
+		ts := newTestServer(t, append(c.lines, "smtpd_relay_restrictions = reject_unauth_destination")...)
+		cl := ts.connect()
+		for _, command := range []string{"EHLO client.test", "MAIL FROM:<s\u00e4nder@example.test>", "RCPT TO:<\u00e9@example.test>", "QUIT"} {
+			cl.send(command + "\r\n")
+			cl.reply()
+		}
+		ts.sessions.Wait()
+		if !c.want {
+			if all := ts.log.all(); strings.Contains(all, remark) {
+				t.Errorf("%q:\n%s", c.lines, all)
+			}
+			continue
+		}
+		ts.log.has(t, remark+"sender address \"s\u00e4nder@example.test\" from unknown[127.0.0.1]")
+		ts.log.has(t, remark+"recipient address \"\u00e9@example.test\" from unknown[127.0.0.1]")
+	}
+}
