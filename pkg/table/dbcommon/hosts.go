@@ -1,6 +1,9 @@
 package dbcommon
 
-import "strings"
+import (
+	"net/netip"
+	"strings"
+)
 
 // Kind is how a server is reached. Servers of a lower kind are tried first.
 type Kind int
@@ -52,8 +55,8 @@ func parseTarget(item string, uri func(string) bool) Target {
 	return Target{TCP, item, strings.TrimPrefix(item, "inet:")}
 }
 
-// CutPort splits "host:port". An IPv6 address with a port stands in brackets.
-// given is false where there is no port.
+// CutPort splits "host:port" at the last colon. given is false where there is
+// no port. An IPv6 address may stand in brackets.
 func CutPort(address string) (host, port string, given bool) {
 	if rest, ok := strings.CutPrefix(address, "["); ok {
 		if host, after, ok := strings.Cut(rest, "]"); ok {
@@ -61,8 +64,19 @@ func CutPort(address string) (host, port string, given bool) {
 			return host, port, given
 		}
 	}
-	if strings.Count(address, ":") > 1 {
+	colon := strings.LastIndexByte(address, ':')
+	if colon < 0 {
 		return address, "", false
 	}
-	return strings.Cut(address, ":")
+	host, port = address[:colon], address[colon+1:]
+	// "::1" is an address, "::1:25" an address and a port.
+	if strings.Contains(host, ":") && !isIP(host) && isIP(address) {
+		return address, "", false
+	}
+	return host, port, true
+}
+
+func isIP(text string) bool {
+	_, err := netip.ParseAddr(text)
+	return err == nil
 }
