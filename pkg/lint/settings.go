@@ -255,8 +255,10 @@ func (s *scope) checkReferences(name string) {
 		return
 	}
 	_, expandErr := s.expand(text)
-	err := macro.Names(text, func(other string, test bool) {
-		if _, ok := s.raw(other); ok || test || params.Lookup(other) != nil || other == "service_name" {
+	tested := make(map[string]bool)
+	_ = macro.Names(text, func(other string, test bool) { tested[other] = tested[other] || test }) // see below
+	err := macro.Names(text, func(other string, _ bool) {
+		if _, ok := s.raw(other); ok || tested[other] || params.Lookup(other) != nil || other == "service_name" {
 			return
 		}
 		candidates := sortedKeys(s.c.main.set)
@@ -334,10 +336,10 @@ func (s *scope) checkValue(name string) {
 // hint says what a value may be.
 func hint(d *params.Param, text string) string {
 	switch {
+	case strings.Contains(text, "#"):
+		return " A comment cannot follow a value: it needs a line of its own."
 	case d.Kind == params.KindBool:
 		return " Write yes or no."
-	case strings.ContainsAny(text, "#"):
-		return " A comment cannot follow a value: it needs a line of its own."
 	case d.Kind == params.KindTime:
 		return " Write a number with a unit: s, m, h, d or w."
 	}
