@@ -45,7 +45,10 @@ func openReader(typ, name string, o table.Options) (table.Table, error) {
 	r := &reader{name: typ + ":" + path, path: path, btree: typ == "btree", lock: o.Flags&table.Lock != 0, quiet: o.Command,
 		f: f, fd: int(f.Fd()), null: dbfile.NullsOf(o.Flags)}
 	r.lease = dbfile.Lease{Path: path, Unlock: func() error { return dbfile.Flock(r.fd, unix.LOCK_UN) }, Expire: r.unlockNow}
+	r.mu.Lock() // from now on the lock may end by itself
+	defer r.mu.Unlock()
 	if err := r.lockAndMap(); err != nil {
+		r.lease.Drop()
 		f.Close()
 		return nil, openError(path, err)
 	}
