@@ -2,8 +2,8 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -164,18 +164,27 @@ func programOptions(t *testing.T, p *page) string {
 	return ""
 }
 
-func TestUnusedPatterns(t *testing.T) {
-	b := loadBook(t)
-	rules, err := readUnused(filepath.Join(root, "man/src/unused"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range rules {
-		if !slices.ContainsFunc(b.params, func(d *param) bool {
-			ok, err := path.Match(r.pattern, d.name)
-			return ok && err == nil
-		}) {
-			t.Errorf("no parameter fits %s", r.pattern)
+func TestExplanations(t *testing.T) {
+	for text, want := range map[string]string{
+		"# head\n\n= a_b c_d\nText.\n\nMore.\n= e_f\n`x`\n: y\n": "a_b:2 c_d:2 e_f:1",
+		"= a_b\nx\n= a_b\ny\n": "error",
+		"= a_b\n":              "error",
+		"":                     "",
+	} {
+		file := filepath.Join(t.TempDir(), "parameters")
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		explained, err := readExplanations(file)
+		var got []string
+		for name, blocks := range explained {
+			got = append(got, fmt.Sprint(name, ":", len(blocks)))
+		}
+		if slices.Sort(got); err != nil {
+			got = []string{"error"}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: %q, %v; want %s", text, got, err, want)
 		}
 	}
 }
@@ -310,8 +319,9 @@ func TestFacts(t *testing.T) {
 		{param{kind: "int", min: "1", max: "9", since: "2.1", status: "current"}, "A number, at least 1, at most 9. Since release 2.1."},
 		{param{kind: "time", unit: "h", min: "1", max: "-", status: "current"}, "A time, in hours where no unit is given, at least 1s."},
 		{param{kind: "string", min: "1", choices: []string{"a", "b"}, several: true, status: "obsolete"}, "A text, not empty. Any of: a, b. Obsolete."},
-		{param{kind: "string", programs: []string{"show", "other", "nobody"}, status: "current", unused: "TLS"},
-			"A text. Read by show(1). Without effect in this version: TLS."},
+		{param{kind: "string", programs: []string{"show", "other", "nobody"}, status: "current", unused: "TLS is missing"},
+			"A text. Read by show(1), nobody. Without effect in this version: TLS is missing. A setting other than the default is warned about."},
+		{param{kind: "string", programs: []string{"(TLS users)", "show"}, status: "current"}, "A text. Read by the programs that speak TLS, show(1)."},
 	} {
 		if got := strings.Join(b.facts(&c.d), " "); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)

@@ -3,10 +3,11 @@ package main
 import (
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"suffix/pkg/params"
 )
 
 // A param is a line of the table of parameters.
@@ -17,12 +18,13 @@ type param struct {
 	programs                        []string
 	since, status, flags, meaning   string
 	hidden                          bool
-	unused                          string // the part of the system that does not exist yet
+	unused                          string // why it has no effect
+	explained                       []block
 }
 
-// readParams reads pkg/params/parameters.tsv and man/src/unused.
+// readParams reads pkg/params/parameters.tsv and man/src/parameters.
 func (b *book) readParams() error {
-	unused, err := readUnused(filepath.Join(b.root, "man/src/unused"))
+	explained, err := readExplanations(filepath.Join(b.root, "man/src/parameters"))
 	if err != nil {
 		return err
 	}
@@ -47,41 +49,43 @@ func (b *book) readParams() error {
 			d.choices = strings.Split(choices, "|")
 		}
 		d.hidden = strings.Contains(d.flags, "hidden") || strings.HasPrefix(d.status, "legacy alias")
-		for _, u := range unused {
-			if ok, err := path.Match(u.pattern, d.name); err != nil {
-				return fmt.Errorf("unused: %s: %w", u.pattern, err)
-			} else if ok {
-				d.unused = u.why
-				break
-			}
+		if p := params.Lookup(d.name); p != nil {
+			d.unused = p.Missing
 		}
+		d.explained = explained[d.name]
+		delete(explained, d.name)
 		b.params = append(b.params, d)
 		b.param[d.name] = d
 		if d.name == "mail_release_date" && len(d.def) == len("20060102") {
 			b.date = d.def[:4] + "-" + d.def[4:6] + "-" + d.def[6:]
 		}
 	}
+	for name := range explained {
+		return fmt.Errorf("parameters: there is no parameter %s", name)
+	}
 	return nil
 }
 
-// An unusedRule says why parameters have no effect. Without a reason they have.
-type unusedRule struct{ pattern, why string }
-
-// readUnused reads lines "pattern reason"; the first pattern that fits a
-// parameter decides.
-func readUnused(file string) ([]unusedRule, error) {
+// readExplanations reads what there is to say about parameters beyond their
+// one line in the table: "= NAME ..." and then text as on a page.
+func readExplanations(file string) (map[string][]block, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
-	var out []unusedRule
-	for line := range strings.Lines(string(content)) {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
+	out := make(map[string][]block)
+	for part := range strings.SplitSeq("\n"+string(content), "\n= ") {
+		head, text, _ := strings.Cut(part, "\n")
+		blocks := parseBlocks(strings.Split(text, "\n"))
+		if strings.HasPrefix(part, "#") || strings.TrimSpace(part) == "" {
+			continue // what stands in front of the first
 		}
-		pattern, why, _ := strings.Cut(line, " ")
-		out = append(out, unusedRule{pattern, strings.TrimSpace(why)})
+		for _, name := range strings.Fields(head) {
+			if out[name] != nil || len(blocks) == 0 {
+				return nil, fmt.Errorf("parameters: %s is explained twice, or not at all", name)
+			}
+			out[name] = blocks
+		}
 	}
 	return out, nil
 }
@@ -113,6 +117,7 @@ func (b *book) allParams() []block {
 	for _, d := range b.params {
 		bl := d.brief()
 		bl.id = d.name
+		bl.body = append(bl.body, d.explained...)
 		bl.body = append(bl.body, block{kind: paragraph, plain: true, text: strings.Join(b.facts(d), " ")})
 		out = append(out, bl)
 	}
@@ -151,7 +156,7 @@ func (b *book) facts(d *param) []string {
 		out = append(out, strings.ToUpper(d.status[:1])+d.status[1:]+".")
 	}
 	if d.unused != "" {
-		out = append(out, "Without effect in this version: "+d.unused+".")
+		out = append(out, "Without effect in this version: "+d.unused+". A setting other than the default is warned about.")
 	}
 	return out
 }
@@ -195,20 +200,28 @@ func (d *param) type_() string {
 	return s + "."
 }
 
-// readers names the programs that read a parameter.
+// readers names the programs that read a parameter, those that do not exist
+// here without a reference.
 func (b *book) readers(d *param) string {
 	var list []string
-	for _, name := range d.programs {
-		if name == "*" {
-			return "every program"
+	add := func(name string) {
+		if !slices.Contains(list, name) {
+			list = append(list, name)
 		}
-		for _, section := range []byte{'8', '1'} {
-			if p := b.byName[ref(name, section)]; p != nil {
-				if r := ref(p.names[0], section); !slices.Contains(list, r) {
-					list = append(list, r)
-				}
-				break
-			}
+	}
+	for _, name := range d.programs {
+		switch {
+		case name == "*":
+			return "every program"
+		case name == params.TLSUsers:
+			add("the programs that speak TLS")
+		case strings.HasPrefix(name, "("), name == "oqmgr", name == "nqmgr":
+		case b.byName[ref(name, '8')] != nil:
+			add(ref(b.byName[ref(name, '8')].names[0], '8'))
+		case b.byName[ref(name, '1')] != nil:
+			add(ref(b.byName[ref(name, '1')].names[0], '1'))
+		default:
+			add(name)
 		}
 	}
 	return strings.Join(list, ", ")
