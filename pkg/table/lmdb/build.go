@@ -109,7 +109,7 @@ func (b *builder) write() error {
 		t = beside(b.h.im, size)
 	}
 	t.meta.main = tree{root: noPage}
-	w := bulkWriter{t: t, tree: &t.meta.main, out: pageWriter{f: b.h.f, pageSize: t.im.pageSize}}
+	w := bulkWriter{t: t, tree: &t.meta.main, out: pageWriter{f: b.h.out, pageSize: t.im.pageSize}}
 	if err := w.run(b.records); err != nil {
 		return err
 	}

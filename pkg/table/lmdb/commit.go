@@ -6,6 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// maxFile is the greatest size of a file: what a process can map.
+const maxFile = 1 << 46
+
 // changed says that there is something to commit.
 func (t *txn) changed() bool { return len(t.dirty) > 0 || len(t.freed) > 0 }
 
@@ -14,7 +17,7 @@ func (h *file) commit(t *txn) error {
 	if err := t.saveFree(); err != nil {
 		return err
 	}
-	w := pageWriter{f: h.f, pageSize: t.im.pageSize}
+	w := pageWriter{f: h.out, pageSize: t.im.pageSize}
 	numbers := make([]uint64, 0, len(t.dirty))
 	for number := range t.dirty {
 		numbers = append(numbers, number)
@@ -35,14 +38,18 @@ func (h *file) commit(t *txn) error {
 // they get to the disk, then the meta that says so.
 func (h *file) publish(t *txn) error {
 	m := &t.meta
-	for used := (m.last + 1) * uint64(t.im.pageSize); used > m.mapSize; {
+	if m.last > maxFile/uint64(t.im.pageSize) {
+		return unix.EFBIG
+	}
+	used := (m.last + 1) * uint64(t.im.pageSize)
+	for m.mapSize = max(m.mapSize, uint64(t.im.pageSize)); used > m.mapSize; {
 		m.mapSize *= 2
 	}
 	if err := unix.Fdatasync(h.fd); err != nil {
 		return err
 	}
 	at := int64(m.txn&1)*int64(t.im.pageSize) + offMapSize
-	if _, err := h.f.WriteAt(m.part(), at); err != nil {
+	if _, err := h.out.WriteAt(m.part(), at); err != nil {
 		return err
 	}
 	return unix.Fdatasync(h.fd)

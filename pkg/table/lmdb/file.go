@@ -14,13 +14,14 @@ type file struct {
 	path string // with suffix
 	f    *os.File
 	fd   int
+	out  writerAt // f, but for tests of crashes
 
 	mapping []byte
 	im      image // as of the last refresh
 }
 
 func newHandle(path string, f *os.File) *file {
-	return &file{path: path, f: f, fd: int(f.Fd())}
+	return &file{path: path, f: f, fd: int(f.Fd()), out: f}
 }
 
 // lock locks the file: unix.F_RDLCK, unix.F_WRLCK, unix.F_UNLCK.

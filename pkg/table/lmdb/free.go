@@ -23,6 +23,11 @@ func (t *txn) loadSpare() (more bool, err error) {
 	t.records = append(t.records, id)
 	t.spare = append(t.spare, list...)
 	slices.SortFunc(t.spare, descending)
+	for i := 1; i < len(t.spare); i++ {
+		if t.spare[i] == t.spare[i-1] {
+			return false, errCorrupt // listed twice
+		}
+	}
 	return true, nil
 }
 
@@ -76,8 +81,15 @@ func (im *image) freeAfter(txn uint64) (id uint64, list []uint64, err error) {
 // so first the records get places that are large enough, and are filled when
 // nothing moves any more.
 func (t *txn) saveFree() error {
-	t.noMore = true
 	tr := &t.meta.free
+	for want := 8 + 4*int(tr.depth); !t.noMore && len(t.spare) < want; {
+		if more, err := t.loadSpare(); err != nil {
+			return err
+		} else if !more {
+			break
+		}
+	}
+	t.noMore = true
 	for _, id := range t.records {
 		if _, err := t.del(tr, freeKey(id), byNumber); err != nil {
 			return err
@@ -97,7 +109,7 @@ func (t *txn) saveFree() error {
 		if need <= own {
 			break
 		}
-		own = need + 32 + need/256
+		own = need + 16 + need/256
 		if err := t.reserve(t.meta.txn, own); err != nil {
 			return err
 		}
