@@ -1,8 +1,9 @@
-// Heavy is the executable behind the daemons that need the large database
-// clients: daemon_directory/proxymap, which is the services proxymap and
-// proxywrite, and which commands start for themselves. All other daemons are
-// in suffixd. Which daemon it is comes from the name under which it is
-// started; started as "heavy --names" it lists the names that it knows.
+// Heavy is the executable behind the daemons that need large libraries: the
+// database clients for daemon_directory/proxymap, which is the services proxymap
+// and proxywrite, and which commands start for themselves; the Pebble database
+// for tlsmgr and verify, which keep caches. All other daemons are in suffixd.
+// Which daemon it is comes from the name under which it is started; started as
+// "heavy --names" it lists the names that it knows.
 package main
 
 import (
@@ -15,11 +16,15 @@ import (
 	_ "suffix/pkg/heavytables"
 
 	"suffix/libexec/proxymap"
+	"suffix/libexec/tlsmgr"
+	"suffix/libexec/verify"
 )
 
 // daemons is the table of programs, by the name in daemon_directory.
 var daemons = map[string]func(){
 	"proxymap": proxymap.Main,
+	"tlsmgr":   tlsmgr.Main,
+	"verify":   verify.Main,
 }
 
 func main() {

@@ -16,9 +16,7 @@ import (
 	"suffix/libexec/showq"
 	"suffix/libexec/smtp"
 	"suffix/libexec/smtpd"
-	"suffix/libexec/tlsmgr"
 	"suffix/libexec/trivialrewrite"
-	"suffix/libexec/verify"
 	"suffix/libexec/virtual"
 )
 
@@ -41,8 +39,6 @@ var daemons = map[string]func(){
 	"showq":           showq.Main,
 	"smtp":            smtp.Main,
 	"smtpd":           smtpd.Main,
-	"tlsmgr":          tlsmgr.Main,
 	"trivial-rewrite": trivialrewrite.Main,
-	"verify":          verify.Main,
 	"virtual":         virtual.Main,
 }

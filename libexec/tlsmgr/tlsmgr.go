@@ -2,12 +2,11 @@
 // several processes must share: seeds for their random generators, session
 // ticket keys, and TLS session caches.
 //
-// Session caches are kept in the memory of this process; the databases that
-// *_tls_session_cache_database name decide whether there is one for a service.
+// The databases of session caches start empty with each run of the daemon.
 //
 // It talks to nobody else. It reads smtpd_tls_session_cache_database and
-// smtpd_tls_session_cache_timeout, the same for smtp and lmtp,
-// tls_random_exchange_name and tls_random_prng_update_period.
+// smtpd_tls_session_cache_timeout, the same for smtp and lmtp, data_directory,
+// mail_owner, tls_random_exchange_name and tls_random_prng_update_period.
 package tlsmgr
 
 import (
@@ -18,10 +17,13 @@ import (
 	"time"
 
 	"suffix/pkg/attr"
+	"suffix/pkg/cache"
 	"suffix/pkg/config"
 	"suffix/pkg/maillog"
 	"suffix/pkg/params"
 	"suffix/pkg/service"
+
+	_ "suffix/pkg/alltables"
 )
 
 // Main runs the daemon.
@@ -43,11 +45,15 @@ func Main() {
 				return err
 			}
 			m.exchange = x
+			m.start()
 			go x.updateFrom(p.Config.Time(params.TlsRandomPrngUpdatePeriod))
 			return nil
 		},
 		Serve: func(_ context.Context, _ *service.Process, c *service.Conn) { m.serve(c.Conn) },
-		Exit:  func(*service.Process) { m.exchange.update() },
+		Exit: func(*service.Process) {
+			m.close()
+			m.exchange.update()
+		},
 	})
 }
 
@@ -63,6 +69,7 @@ type manager struct {
 	caches   map[string]*sessionCache
 	tickets  *ticketKeys
 	exchange *exchange
+	stop     context.CancelFunc
 }
 
 // Limits of session cache timeouts (spec screen §18.1).
@@ -92,12 +99,49 @@ func newManager(cfg *config.Main) (*manager, error) {
 			return nil, fmt.Errorf("do not use the same TLS cache file %s for %s and %s", database, other, c.name)
 		}
 		databases[database] = c.name
-		m.caches[c.name] = newSessionCache(database != "" && timeout > 0, timeout)
+		var store *cache.Cache
+		if database != "" && timeout > 0 {
+			var err error
+			store, err = cache.Open(database, cache.Options{Config: cfg, Perm: 0o600, Truncate: true})
+			var locked *cache.LockedError
+			if errors.As(err, &locked) {
+				return nil, err
+			}
+			if err != nil {
+				maillog.Warnf("%s_tls_session_cache_database: %s -- no sessions are kept", c.name, err)
+				store = nil
+			}
+		}
+		m.caches[c.name] = newSessionCache(c.name, store, timeout)
 		if c.name == "smtpd" {
 			m.tickets = newTicketKeys(timeout)
 		}
 	}
 	return m, nil
+}
+
+// start opens the databases, with the rights of mail_owner.
+func (m *manager) start() {
+	ctx, stop := context.WithCancel(context.Background())
+	m.stop = stop
+	for _, c := range m.caches {
+		if c.store != nil {
+			c.store.Start()
+			go c.sweepFrom(ctx)
+		}
+	}
+}
+
+func (m *manager) close() {
+	m.stop()
+	for _, c := range m.caches {
+		if c.store == nil {
+			continue
+		}
+		if err := c.store.Close(); err != nil {
+			maillog.Warnf("%s TLS cache: %v", c.label, err)
+		}
+	}
 }
 
 // serve answers the requests of one client.
@@ -193,7 +237,7 @@ func (m *manager) usable(name, request string, err error) (*sessionCache, bool) 
 		maillog.Warnf("bogus cache type \"%s\" in \"%s\" request", maillog.Printable(name), request)
 		return nil, false
 	}
-	return cache, cache.enabled
+	return cache, cache.store != nil
 }
 
 func (m *manager) policy(c *attr.Conn, name string, err error) {
@@ -201,7 +245,7 @@ func (m *manager) policy(c *attr.Conn, name string, err error) {
 	if err == nil && m.caches[name] != nil {
 		cache := m.caches[name]
 		timeout, status = int(cache.timeout/time.Second), statusOK
-		if cache.enabled {
+		if cache.store != nil {
 			cachable = 1
 		}
 	} else {

@@ -2,16 +2,18 @@ package tlsmgr
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
+	"encoding/binary"
 	"io"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"suffix/pkg/attr"
+	"suffix/pkg/cache"
 	"suffix/pkg/config"
 )
 
@@ -54,7 +56,7 @@ func newTestManager(t *testing.T, settings ...config.Setting) *manager {
 
 func TestReplies(t *testing.T) {
 	off := newTestManager(t)
-	on := newTestManager(t, config.Setting{Name: "smtp_tls_session_cache_database", Value: "btree:/var/lib/x"}, config.Setting{Name: "smtp_tls_session_cache_timeout", Value: "10s"})
+	on := newTestManager(t, config.Setting{Name: "smtp_tls_session_cache_database", Value: "internal:x"}, config.Setting{Name: "smtp_tls_session_cache_timeout", Value: "10s"})
 	session := base64.StdEncoding.EncodeToString([]byte("a session"))
 	for _, c := range []struct {
 		name          string
@@ -127,9 +129,9 @@ func TestTicketKeys(t *testing.T) {
 
 func TestSameDatabaseTwice(t *testing.T) {
 	_, err := newManager(config.New(".", []config.Setting{
-		{Name: "smtp_tls_session_cache_database", Value: "btree:/x"}, {Name: "smtpd_tls_session_cache_database", Value: "btree:/x"},
+		{Name: "smtp_tls_session_cache_database", Value: "internal:x"}, {Name: "smtpd_tls_session_cache_database", Value: "internal:x"},
 	}, config.Options{}))
-	if err == nil || err.Error() != "do not use the same TLS cache file btree:/x for smtpd and smtp" {
+	if err == nil || err.Error() != "do not use the same TLS cache file internal:x for smtpd and smtp" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -156,22 +158,69 @@ func TestExchangeFile(t *testing.T) {
 
 // What the network fills a cache with has an end.
 func TestCacheIsBounded(t *testing.T) {
-	c := newSessionCache(true, time.Hour)
-	data := make([]byte, maxSessionSize)
-	for i := range maxTotal/maxSessionSize + 100 {
-		c.update(strconv.Itoa(i), data)
+	now := time.Now()
+	c := newSessionCache("smtpd", cache.NewMemory(""), time.Hour)
+	c.now = func() time.Time { return now }
+	c.total = maxTotal - 100
+	c.update("small", []byte("x"))
+	c.update("large", make([]byte, 1000))
+	if _, ok := c.lookup("small"); !ok {
+		t.Error("not stored, although there was room")
 	}
-	if held := len(c.sessions); held > maxTotal/maxSessionSize || held < maxTotal/maxSessionSize-1000 || c.total > maxTotal {
-		t.Errorf("%d sessions, %d bytes", held, c.total)
+	if _, ok := c.lookup("large"); ok {
+		t.Error("stored, although there was no room")
+	}
+	c.sweep(context.Background())
+	c.update("large", make([]byte, 1000))
+	if _, ok := c.lookup("large"); !ok {
+		t.Error("not stored, although there is room again")
 	}
 	c.update(strings.Repeat("x", maxIDSize+1), nil)
 	if _, ok := c.lookup(strings.Repeat("x", maxIDSize+1)); ok {
 		t.Error("an endless name was stored")
 	}
-	for i := range maxTotal / maxSessionSize {
-		c.delete(strconv.Itoa(i))
+	c.update("y", make([]byte, maxSessionSize+1))
+	if _, ok := c.lookup("y"); ok {
+		t.Error("an endless session was stored")
 	}
-	if len(c.sessions) != 0 || c.total != 0 {
-		t.Errorf("%d sessions and %d bytes are left", len(c.sessions), c.total)
+}
+
+func TestLifeOfASession(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	c := newSessionCache("smtp", cache.NewMemory(""), 2*time.Minute)
+	c.now = func() time.Time { return now }
+	c.update("id", []byte("\xffsession"))
+	if value, _, _ := c.store.Lookup("id"); binary.NativeEndian.Uint16([]byte{1, 0}) == 1 && value != "00D2496B00000000FF73657373696F6E" {
+		t.Errorf("stored as %s", value)
+	}
+	now = now.Add(2 * time.Minute)
+	if s, ok := c.lookup("id"); string(s) != "\xffsession" || !ok {
+		t.Errorf("%q %v", s, ok)
+	}
+	now = now.Add(time.Second)
+	if _, ok := c.lookup("id"); ok {
+		t.Error("expired session found")
+	}
+	if _, found, _ := c.store.Lookup("id"); found {
+		t.Error("expired session kept")
+	}
+	for _, bad := range []string{"", "00D2496B00000000", "00:D2:49:6B:00:00:00:00:FF", "zz", "0"} {
+		c.store.Update("bad", bad)
+		if _, ok := c.lookup("bad"); ok {
+			t.Errorf("%q is a session", bad)
+		}
+		if _, found, _ := c.store.Lookup("bad"); found {
+			t.Errorf("%q kept", bad)
+		}
+	}
+	c.update("old", []byte("x"))
+	now = now.Add(time.Hour)
+	c.update("new", []byte("x"))
+	c.sweep(context.Background())
+	if _, found, _ := c.store.Lookup("old"); found {
+		t.Error("old session not swept out")
+	}
+	if _, found, _ := c.store.Lookup("new"); !found {
+		t.Error("new session swept out")
 	}
 }

@@ -3,7 +3,8 @@
 // agents report to it what became of the probes.
 //
 // It talks to cleanup (probes) and trivial-rewrite (their sender). It reads the
-// address_verify_* parameters and double_bounce_sender.
+// address_verify_* parameters, double_bounce_sender, data_directory and
+// mail_owner.
 package verify
 
 import (
@@ -21,6 +22,7 @@ import (
 func Main() {
 	var engine *verify.Engine
 	ctx, stop := context.WithCancel(context.Background())
+	cleaned := make(chan struct{})
 	service.Run(service.Daemon{
 		Program: "verify",
 		Kind:    service.Multi,
@@ -40,10 +42,20 @@ func Main() {
 			return nil
 		},
 		Ready: func(*service.Process) error {
-			go engine.Clean(ctx)
+			engine.Start()
+			go func() {
+				defer close(cleaned)
+				engine.Clean(ctx)
+			}()
 			return nil
 		},
 		Serve: func(ctx context.Context, _ *service.Process, c *service.Conn) { engine.Serve(ctx, c.Conn) },
-		Exit:  func(*service.Process) { stop() },
+		Exit: func(*service.Process) {
+			stop()
+			<-cleaned
+			if err := engine.Close(); err != nil {
+				maillog.Warnf("address_verify_map: %v", err)
+			}
+		},
 	})
 }

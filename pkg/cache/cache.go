@@ -155,7 +155,7 @@ func (w *cursor) Next() (key, value string, ok bool, err error) {
 	}
 }
 
-// Close ends the use of the cache.
+// Close ends the use of the cache. What comes afterwards is forgotten.
 func (c *Cache) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -164,7 +164,9 @@ func (c *Cache) Close() error {
 		c.pending = nil
 		c.b = newMemory()
 	}
-	return c.b.close()
+	b := c.b
+	c.b = newMemory()
+	return b.close()
 }
 
 // tableBackend is a cache in a table that can be updated.

@@ -197,11 +197,27 @@ func TestMemory(t *testing.T) {
 		closeCache(t, c)
 	}
 	c := NewMemory("")
-	for i := range maxMemory + 10 {
+	for i := range maxEntries + 10 {
 		put(t, c, fmt.Sprint(i), "x")
 	}
-	if n := len(content(t, c)); n != maxMemory {
+	if n := len(content(t, c)); n != maxEntries {
 		t.Errorf("%d entries in memory", n)
+	}
+	large := strings.Repeat("x", 1000_000)
+	for i := range maxSize/len(large) + 10 {
+		put(t, c, fmt.Sprint("large", i), large)
+	}
+	if m := c.b.(*memory); m.size > maxSize || m.size < maxSize*9/10 {
+		t.Errorf("%d bytes in memory", m.size)
+	}
+	for _, entry := range content(t, c) {
+		key, _, _ := strings.Cut(entry, "=")
+		if found, err := c.Delete(key); !found || err != nil {
+			t.Fatal(key, found, err)
+		}
+	}
+	if m := c.b.(*memory); m.size != 0 {
+		t.Errorf("%d bytes in memory", m.size)
 	}
 	if err := c.Update("k", strings.Repeat("x", maxEntry)); !errors.Is(err, errTooLarge) {
 		t.Error(err)

@@ -8,15 +8,22 @@ import (
 )
 
 // memory is a cache that ends with the process.
-type memory struct{ entries map[string]string }
+type memory struct {
+	entries map[string]string
+	size    int // of keys and values, in bytes
+}
 
-func newMemory() *memory { return &memory{make(map[string]string)} }
+func newMemory() *memory { return &memory{entries: make(map[string]string)} }
 
 // NewMemory returns a cache in memory.
 func NewMemory(name string) *Cache { return newCache(name, newMemory()) }
 
-// maxMemory bounds the entries in memory: strangers choose the keys.
-const maxMemory = 100_000
+// Bounds of what is in memory: strangers choose the keys. Where they are
+// reached, a new entry takes the place of others, whichever they are.
+const (
+	maxEntries = 100_000
+	maxSize    = 64 << 20
+)
 
 func (m *memory) get(key string) (string, bool, error) {
 	value, found := m.entries[key]
@@ -24,19 +31,24 @@ func (m *memory) get(key string) (string, bool, error) {
 }
 
 func (m *memory) put(key, value string) error {
-	if _, known := m.entries[key]; !known && len(m.entries) >= maxMemory {
-		for other := range m.entries {
-			delete(m.entries, other)
+	m.del(key)
+	m.size += len(key) + len(value)
+	for other := range m.entries {
+		if len(m.entries) < maxEntries && m.size <= maxSize {
 			break
 		}
+		m.del(other)
 	}
 	m.entries[key] = value
 	return nil
 }
 
 func (m *memory) del(key string) (bool, error) {
-	_, found := m.entries[key]
-	delete(m.entries, key)
+	value, found := m.entries[key]
+	if found {
+		m.size -= len(key) + len(value)
+		delete(m.entries, key)
+	}
 	return found, nil
 }
 

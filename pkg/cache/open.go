@@ -2,7 +2,6 @@ package cache
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,13 +70,20 @@ func Open(spec string, o Options) (*Cache, error) {
 		err = work()
 	}
 	if err == unix.EAGAIN {
-		return nil, fmt.Errorf("%s: unable to get exclusive lock: %s", c.name, syserr.Text(err))
+		return nil, &LockedError{c.name}
 	}
 	if err != nil {
 		return nil, dbfile.OpenError(f.path, err)
 	}
 	c.pending = f
 	return c, nil
+}
+
+// A LockedError says that another process has the cache.
+type LockedError struct{ Name string }
+
+func (e *LockedError) Error() string {
+	return e.Name + ": unable to get exclusive lock: " + syserr.Text(unix.EAGAIN)
 }
 
 // place returns where the cache is: in data_directory, if the directory that

@@ -5,15 +5,16 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
 
 	"suffix/pkg/address"
+	"suffix/pkg/cache"
 	"suffix/pkg/config"
 	"suffix/pkg/maillog"
 	"suffix/pkg/params"
-	"suffix/pkg/table"
 	"suffix/pkg/verifyclient"
 )
 
@@ -25,10 +26,9 @@ type Engine struct {
 	dialect37     bool
 	cleanup       time.Duration
 	sender        sender
-	tableName     string // for messages about cleaning, "" in memory
 
 	mu    sync.Mutex // held from the lookup of an entry to its update
-	store store
+	cache *cache.Cache
 
 	// now and probe are replaced by tests. A probe that cannot be sent now is
 	// not started.
@@ -36,8 +36,11 @@ type Engine struct {
 	probe func(addr string) (started bool)
 }
 
-// New reads main.cf and opens the table. A table that cannot be opened for
-// update is logged, and results are kept in memory.
+// inMemory is the name of the cache where main.cf names none.
+const inMemory = "internal:verify"
+
+// New reads main.cf and finds the cache, which Start opens. Where that cannot
+// be, the reason is logged, and results are kept in memory.
 func New(cfg *config.Main) (*Engine, error) {
 	e := &Engine{
 		log: maillog.Default(),
@@ -50,7 +53,6 @@ func New(cfg *config.Main) (*Engine, error) {
 		negativeCache: cfg.Bool(params.AddressVerifyNegativeCache),
 		dialect37:     cfg.Dialect37(),
 		cleanup:       cfg.Time(params.AddressVerifyCacheCleanupInterval),
-		store:         &memory{m: make(map[string]string)},
 		now:           time.Now,
 	}
 	var err error
@@ -59,20 +61,28 @@ func New(cfg *config.Main) (*Engine, error) {
 	}
 	p := &prober{cfg: cfg, e: e, slots: make(chan struct{}, maxProbes)}
 	e.probe = p.start
-	if name := cfg.String(params.AddressVerifyMap); name != "" {
-		t := table.Open(name, table.Options{Mode: table.ReadWrite, Config: cfg, Perm: 0o644,
-			Flags: table.ReplaceDup | table.SyncUpdate | table.OpenLock | table.UTF8Request})
-		if err := t.Err(); err != nil {
-			e.log.Warnf("address_verify_map: %s -- keeping results in memory, until this process ends", err)
-		} else {
-			e.store, e.tableName = t, t.Name()
-		}
+	name := cfg.String(params.AddressVerifyMap)
+	if name == "" {
+		name = inMemory
+	}
+	var locked *cache.LockedError
+	if e.cache, err = cache.Open(name, cache.Options{Config: cfg, Perm: 0o644}); errors.As(err, &locked) {
+		return nil, err
+	} else if err != nil {
+		e.log.Warnf("address_verify_map: %s -- keeping results in memory, until this process ends", err)
+		e.cache = cache.NewMemory(inMemory)
 	}
 	return e, cfg.Err()
 }
 
+// Start opens the cache, with the rights of mail_owner.
+func (e *Engine) Start() { e.cache.Start() }
+
+// Close ends the use of the cache.
+func (e *Engine) Close() error { return e.cache.Close() }
+
 // InMemory says that results are lost with the process, which should live long.
-func (e *Engine) InMemory() bool { return e.tableName == "" }
+func (e *Engine) InMemory() bool { return e.cache.InMemory() }
 
 // tableKey is the form in which an address is a key: as it is, but it cannot be
 // taken for something else.
@@ -87,12 +97,9 @@ func (e *Engine) Query(addr string) (verifyclient.Verdict, string) {
 	now := e.now().Unix()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	value, found, err := e.store.Lookup(key)
-	if err != nil {
-		e.log.Warnf("%s: lookup of %s: %s", e.tableName, key, err)
-		if !e.dialect37 {
-			return verifyclient.Deferred, "Address verification status unavailable"
-		}
+	value, found, err := e.cache.Lookup(key)
+	if err != nil && !e.dialect37 {
+		return verifyclient.Deferred, "Address verification status unavailable"
 	}
 	known := fresh
 	if found {
@@ -103,7 +110,7 @@ func (e *Engine) Query(addr string) (verifyclient.Verdict, string) {
 		} else if !known.waiting(now) && known.expired(&e.times, now) {
 			known = fresh
 			if !e.negativeCache {
-				e.delete(key)
+				e.cache.Delete(key)
 			}
 		}
 	}
@@ -111,7 +118,7 @@ func (e *Engine) Query(addr string) (verifyclient.Verdict, string) {
 		if known.updated != 0 || e.negativeCache {
 			stored := known
 			stored.probed = now
-			e.update(key, stored)
+			e.cache.Update(key, stored.String())
 		}
 	}
 	return known.verdict, known.text
@@ -124,25 +131,13 @@ func (e *Engine) Update(addr string, verdict verifyclient.Verdict, text string) 
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if verdict != verifyclient.Deliverable {
-		if value, found, err := e.store.Lookup(key); found && err == nil {
+		if value, found, err := e.cache.Lookup(key); found && err == nil {
 			if old, err := parseEntry(value); err == nil && old.verdict == verifyclient.Deliverable {
 				return
 			}
 		}
 	}
-	e.update(key, entry{verdict: verdict, updated: e.now().Unix(), text: maillog.Printable(text)})
-}
-
-func (e *Engine) update(key string, value entry) {
-	if err := e.store.Update(key, value.String()); err != nil {
-		e.log.Warnf("%s: update of %s: %s", e.tableName, key, err)
-	}
-}
-
-func (e *Engine) delete(key string) {
-	if _, err := e.store.Delete(key); err != nil {
-		e.log.Warnf("%s: delete of %s: %s", e.tableName, key, err)
-	}
+	e.cache.Update(key, entry{verdict: verdict, updated: e.now().Unix(), text: maillog.Printable(text)}.String())
 }
 
 // canonical gives an address in internal form its standard form.

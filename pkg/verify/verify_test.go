@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os/user"
 	"strings"
 	"sync"
 	"testing"
@@ -13,8 +14,9 @@ import (
 	"suffix/pkg/attr"
 	"suffix/pkg/cleanupclient"
 	"suffix/pkg/config"
-	"suffix/pkg/table"
 	"suffix/pkg/verifyclient"
+
+	_ "suffix/pkg/table/simple"
 )
 
 // clock is the time of a test.
@@ -96,13 +98,13 @@ func TestNoNegativeCache(t *testing.T) {
 	if len(*probes) != 2 {
 		t.Errorf("%d probes", len(*probes))
 	}
-	if _, found, _ := e.store.Lookup("a@x"); found {
+	if _, found, _ := e.cache.Lookup("a@x"); found {
 		t.Error("stored")
 	}
 	e.Update("a@x", verifyclient.Deliverable, "ok")
 	clock.advance(40 * day)
 	e.expect(t, "a@x", verifyclient.InProgress, "Address verification in progress")
-	if _, found, _ := e.store.Lookup("a@x"); found {
+	if _, found, _ := e.cache.Lookup("a@x"); found {
 		t.Error("expired entry kept")
 	}
 }
@@ -113,7 +115,7 @@ func TestBadEntries(t *testing.T) {
 		if _, err := parseEntry(value); err == nil {
 			t.Errorf("%q accepted", value)
 		}
-		if err := e.store.Update("a@x", value); err != nil {
+		if err := e.cache.Update("a@x", value); err != nil {
 			t.Fatal(err)
 		}
 		*probes = nil
@@ -122,27 +124,10 @@ func TestBadEntries(t *testing.T) {
 			t.Errorf("%q: %d probes", value, len(*probes))
 		}
 	}
-	if err := e.store.Update("a_b@x", "0:0:1799999999:a:b"); err != nil {
+	if err := e.cache.Update("a_b@x", "0:0:1799999999:a:b"); err != nil {
 		t.Fatal(err)
 	}
 	e.expect(t, "a:b@x", verifyclient.Deliverable, "a:b")
-}
-
-// broken is a store that does not answer.
-type broken struct{ store }
-
-func (broken) Lookup(string) (string, bool, error) { return "", false, errors.New("no") }
-func (broken) Cursor() (table.Cursor, error)       { return nil, errors.New("no") }
-func (broken) Update(string, string) error         { return errors.New("no") }
-
-func TestStoreError(t *testing.T) {
-	e, _, probes := engine(t)
-	e.store = broken{}
-	e.expect(t, "a@x", verifyclient.Deferred, "Address verification status unavailable")
-	if len(*probes) != 0 {
-		t.Error("probe")
-	}
-	e.cleanOnce(context.Background())
 }
 
 func TestClean(t *testing.T) {
@@ -150,20 +135,60 @@ func TestClean(t *testing.T) {
 	e.Update("old@x", verifyclient.Deliverable, "ok")
 	clock.advance(40 * day)
 	e.Update("new@x", verifyclient.Deliverable, "ok")
-	if err := e.store.Update("bad@x", "x"); err != nil {
+	if err := e.cache.Update("bad@x", "x"); err != nil {
 		t.Fatal(err)
 	}
-	if e.untilCleaning() != 0 {
-		t.Error("never cleaned, but not due")
+	if !e.cache.CleanOnce(context.Background(), e.cleaning()) {
+		t.Error("not cleaned")
 	}
-	e.cleanOnce(context.Background())
-	for key, want := range map[string]bool{"old@x": false, "new@x": true, "bad@x": false, completed: true} {
-		if _, found, _ := e.store.Lookup(key); found != want {
+	for key, want := range map[string]bool{"old@x": false, "new@x": true, "bad@x": false} {
+		if _, found, _ := e.cache.Lookup(key); found != want {
 			t.Errorf("%s: %v", key, found)
 		}
 	}
-	if d := e.untilCleaning(); d != 12*time.Hour {
-		t.Errorf("next cleaning in %v", d)
+}
+
+// A table that fails: there is no answer, and no probe.
+func TestTableError(t *testing.T) {
+	e, _, probes := engine(t, "address_verify_map = fail:x")
+	e.expect(t, "a@x", verifyclient.Deferred, "Address verification status unavailable")
+	if len(*probes) != 0 {
+		t.Error("probe")
+	}
+	e.Update("a@x", verifyclient.Deliverable, "ok")
+}
+
+// Results outlive the process.
+func TestDatabase(t *testing.T) {
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, typ := range []string{"btree", "pebble"} {
+		settings := []string{"mail_owner=" + me.Username, "data_directory=" + dir, "address_verify_map=" + typ + ":" + dir + "/" + typ}
+		e, _, _ := engine(t, settings...)
+		if e.InMemory() {
+			t.Error("in memory")
+		}
+		e.Start()
+		e.Update("a@x", verifyclient.Undeliverable, "550 no")
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+		e, _, probes := engine(t, settings...)
+		e.Start()
+		e.expect(t, "a@x", verifyclient.Undeliverable, "550 no")
+		if len(*probes) != 0 {
+			t.Error("asked again")
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, _, _ := engine(t, "mail_owner="+me.Username, "address_verify_map=btree:"+dir+"/no/such")
+	if !e.InMemory() {
+		t.Error("a cache that cannot be there")
 	}
 }
 
