@@ -189,10 +189,9 @@ func splitKey(key string) address {
 	return a
 }
 
-// InQuotes says whether an expansion stands in a string that begins and ends
-// with the given kind of quote, in the syntax of SQL. With quote 0: whether
-// one stands outside of strings.
-func (t *Template) InQuotes(quote byte) bool {
+// Expansions calls f with the letter of each expansion, and with the kind of
+// quotes that it stands in by the syntax of SQL, 0 where there are none.
+func (t *Template) Expansions(f func(letter, quote byte)) {
 	var open byte
 	for _, p := range t.parts {
 		for i := 0; i < len(p.text); i++ {
@@ -203,9 +202,8 @@ func (t *Template) InQuotes(quote byte) bool {
 				open = 0 // a doubled quote opens it again
 			}
 		}
-		if p.letter != 0 && open == quote {
-			return true
+		if p.letter != 0 {
+			f(p.letter, open)
 		}
 	}
-	return false
 }

@@ -50,11 +50,16 @@ func outcomeOf(err error) dbcommon.Outcome {
 func (c *conn) expand(t *dbcommon.Template, key string) (string, error) {
 	// Without backslash escapes a double quote cannot be escaped so that it is
 	// right in literals of both kinds: single quotes are what is documented.
-	if c.noBackslash && strings.Contains(key, `"`) && t.InQuotes('"') {
+	if c.noBackslash && strings.Contains(key, `"`) && inDoubleQuotes(t) {
 		return "", &queryError{text: fmt.Sprintf("query failed: >%s< has an expansion in double quotes, which is not safe with sql_mode NO_BACKSLASH_ESCAPES", t)}
 	}
 	query, _ := t.Expand(key, c.quote)
 	return query, nil
+}
+
+func inDoubleQuotes(t *dbcommon.Template) (found bool) {
+	t.Expansions(func(_, quote byte) { found = found || quote == '"' })
+	return found
 }
 
 // query returns all columns of all rows. A row's NULL is left out.
