@@ -179,7 +179,9 @@ func TestRules(t *testing.T) {
 		{name: "style without effect", rule: "networks-style", sev: Advice, bad: setup{main: "mynetworks_style = subnet\n"}},
 
 		{name: "table type", rule: "table-type", sev: Serious, bad: setup{main: "transport_maps = hahs:/etc/postfix/transport\n"}, says: "Perhaps hash is meant", good: setup{main: "transport_maps = inline:{x=smtp:}\n"}},
-		{name: "table type that is refused", rule: "table-type", sev: Serious, bad: setup{main: "transport_maps = nis:mail\n"}, says: "not supported"},
+		{name: "table type that is refused", rule: "table-type", sev: Serious, bad: setup{main: "transport_maps = dbm:mail\n"}, says: "not supported"},
+		{name: "NIS", rule: "table-type", sev: Advice, bad: setup{main: "alias_maps = texthash:DIR/aliases, nis:mail.aliases\n"}, says: "no NIS"},
+		{name: "database without proxymap", rule: "service-missing", sev: Serious, bad: setup{main: "proxymap_service_name = x\ntransport_maps = mysql:/x\n"}, says: "tables of databases", good: setup{main: "proxymap_service_name = x\ntransport_maps = texthash:/x\n"}},
 		{name: "IPv6 address without brackets", rule: "table-type", sev: Serious, bad: setup{main: "relay_domains = fe80::1\n"}, says: "brackets"},
 		{name: "no table at all", rule: "table", sev: Serious, bad: setup{main: "transport_maps = /etc/postfix/transport\n"}, says: "type:name"},
 		{name: "braces", rule: "table", sev: Serious, bad: setup{main: "transport_maps = pipemap:{static:x\n"}},

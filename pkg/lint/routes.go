@@ -7,6 +7,7 @@ import (
 	"suffix/pkg/config"
 	"suffix/pkg/mastercf"
 	"suffix/pkg/params"
+	"suffix/pkg/table/typenames"
 )
 
 // transportParams name a transport: transport, or transport:nexthop.
@@ -38,7 +39,7 @@ var needs = []need{
 	{"error_service_name", always, "addresses that cannot be delivered to stay in the queue"},
 	{"showq_service_name", always, "mailq(1) shows nothing"},
 	{"flush_service_name", func(c *checker) bool { return c.main.value("fast_flush_domains") != "" }, "ETRN and \"postqueue -s\" do not work"},
-	{"proxymap_service_name", func(c *checker) bool { return c.usesProxy("proxy_read_maps") }, "tables with proxy: in front of their names cannot be used"},
+	{"proxymap_service_name", func(c *checker) bool { return c.usesProxy("proxy_read_maps") }, "tables of databases, and those with proxy: in front of their names, cannot be used"},
 	{"proxywrite_service_name", func(c *checker) bool { return c.usesProxy("proxy_write_maps") }, "tables with proxy: in front of their names cannot be changed"},
 	{"address_verify_service_name", func(c *checker) bool { return c.mentions("reject_unverified_") }, "reject_unverified_recipient and reject_unverified_sender cannot work"},
 	{"postlog_service_name", func(c *checker) bool { return c.main.value("maillog_file") != "" }, "programs without the rights to write to maillog_file cannot log"},
@@ -66,7 +67,9 @@ func (c *checker) mentions(word string) bool {
 // usesProxy tells whether a table that the list approves is used through proxymap.
 func (c *checker) usesProxy(list string) bool {
 	write := list == "proxy_write_maps"
-	return slices.ContainsFunc(c.refs, func(r tableRef) bool { return r.proxied && isCache(r.param) == write })
+	return slices.ContainsFunc(c.refs, func(r tableRef) bool {
+		return (r.proxied || slices.Contains(typenames.Heavy, r.kind)) && isCache(r.param) == write
+	})
 }
 
 func (c *checker) usesTLS() bool {

@@ -157,7 +157,10 @@ func (r *tableRef) check() {
 		return
 	}
 	switch r.kind {
-	case "dbm", "sdbm", "nis", "nisplus", "netinfo":
+	case "nis":
+		s.tell(Advice, "table-type", r.param, "%s names %s. There is no NIS here: nothing is ever found in it, and on a machine that is in a NIS domain lookups fail. Remove it.", r.param, short(r.String()))
+		return
+	case "dbm", "sdbm", "nisplus", "netinfo":
 		s.tell(Serious, "table-type", r.param, "%s names %s. Tables of type %s are not supported: lookups there fail, and mail is deferred. Make the table another type, such as hash or lmdb.",
 			r.param, short(r.String()), r.kind)
 		return
@@ -255,6 +258,9 @@ func (r *tableRef) checkIndex(source, index string) {
 		}
 		effect := "Lookups in it fail, and mail that needs them is deferred."
 		if r.param == "alias_database" {
+			if strings.Contains(s.value("alias_maps"), r.String()) {
+				return // told there
+			}
 			sev, effect = Advice, "newaliases(1) makes it."
 		}
 		what := "Make it: " + r.maker() + " " + r.String()
