@@ -83,16 +83,13 @@ func (r *reader) expire() {
 	r.lease.End()
 }
 
-// acquire locks the file and looks what is in it now. Without locks, that is
-// done for each access.
+// acquire locks the file and looks what is in it now: even under the lock the
+// content may change, when a rebuild ends.
 func (r *reader) acquire() error {
 	if r.closed {
 		return os.ErrClosed
 	}
-	if r.lease.Held() {
-		return nil
-	}
-	if r.lock {
+	if r.lock && !r.lease.Held() {
 		if err := r.h.lock(unix.F_RDLCK); err != nil {
 			return err
 		}

@@ -149,7 +149,10 @@ func (s *store) acquire(write bool) error {
 		return os.ErrClosed
 	}
 	if s.lease.Held() && (s.write || !write) {
-		return nil
+		if s.tx != nil {
+			return nil
+		}
+		return s.h.refresh()
 	}
 	// Not from one lock to the other: two who read and want to write would
 	// wait for each other.
