@@ -398,9 +398,10 @@ func (c *checker) hasPassword(path string) bool {
 	})
 }
 
-// checkProxied looks for files that proxymap, which runs as mail_owner, cannot read.
+// checkProxied looks for files that proxymap, which runs as mail_owner, cannot
+// read. Those of databases it opens before it becomes that.
 func (r *tableRef) checkProxied(path string, st fs.FileInfo) {
-	if !r.proxied || !r.s.c.installed {
+	if !r.proxied || !r.s.c.installed || slices.Contains(typenames.Heavy, r.kind) {
 		return
 	}
 	owner := r.s.c.mailOwner()
