@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"time"
 
 	"suffix/pkg/params"
 )
@@ -23,33 +24,52 @@ func (m *Main) Items(id params.String) []string {
 	return items
 }
 
-// ItemOptions takes an item of the form { item, name = value, ... } apart:
-// a service or table with settings of its own (spec config §4.1). An item
-// without braces has none. A setting with blanks stands in braces again. The
-// error has Postfix's fatal text.
-func ItemOptions(text string) (item string, settings []Setting, err error) {
-	if text == "" || text[0] != '{' {
-		return text, nil, nil
-	}
-	inner, problem := Unwrap(text)
-	if problem != "" {
-		return "", nil, fmt.Errorf("malformed option: %s", problem)
-	}
-	words := SplitBrace(inner)
-	if len(words) == 0 {
-		return "", nil, nil
-	}
-	for _, word := range words[1:] {
+// ItemOptions reads the settings of a list item of the form { item, name = value,
+// ... }: a service with settings of its own (spec config §4.1). Each is a word
+// name=value, or stands in braces if it has blanks. The error has Postfix's
+// fatal text.
+func ItemOptions(words []string) ([]Setting, error) {
+	var settings []Setting
+	for _, word := range words {
+		text := word
 		if word[0] == '{' {
-			if word, problem = Unwrap(word); problem != "" {
-				return "", nil, fmt.Errorf("malformed option: %s", problem)
+			var problem string
+			if text, problem = unwrap(word); problem != "" {
+				return nil, fmt.Errorf("%s in \"%s\"", problem, text)
 			}
 		}
-		name, value, problem := SplitNameValue(word)
+		name, value, problem := SplitNameValue(text)
 		if problem != "" {
-			return "", nil, fmt.Errorf("malformed option: %s: \"...%s...\"", problem, word)
+			return nil, fmt.Errorf("malformed option: %s: \"...%s...\"", problem, text)
 		}
 		settings = append(settings, Setting{Name: name, Value: value})
 	}
-	return words[0], settings, nil
+	return settings, nil
+}
+
+// Time reads the value of an item's setting, seconds where no unit is given.
+// The error has Postfix's fatal text, as those of the next two.
+func (s Setting) Time(minimum int64) (time.Duration, error) {
+	v, ok := ParseTime(s.Value, 's')
+	switch {
+	case !ok:
+		return 0, fmt.Errorf("%s: bad time value or unit: %s", s.Name, s.Value)
+	case v < minimum:
+		return 0, fmt.Errorf("invalid %s: %d (min %d)", s.Name, v, minimum)
+	}
+	return time.Duration(v) * time.Second, nil
+}
+
+// Int reads the value as a number.
+func (s Setting) Int(minimum int64) (int, error) {
+	v, err := convertInt(&params.Param{Kind: params.KindInt, Min: params.NoLimit, Max: params.NoLimit}, s.Name, s.Value)
+	if err == nil && v < minimum {
+		err = fmt.Errorf("invalid %s parameter value %d < %d", s.Name, v, minimum)
+	}
+	return int(v), err
+}
+
+// Text returns the value, which must have some length.
+func (s Setting) Text(minimum int64) (string, error) {
+	return s.Value, checkLength(&params.Param{Min: minimum, Max: params.NoLimit}, s.Name, s.Value)
 }

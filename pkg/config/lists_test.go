@@ -42,13 +42,33 @@ func TestUnwrap(t *testing.T) {
 
 func TestItemOptions(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{"inet:host:1", "inet:host:1 [] <nil>"},
-		{"{ inet:host:1, timeout=10s { default_action = 451 4.3.5 no } }", "inet:host:1 [{timeout 10s 0} {default_action 451 4.3.5 no 0}] <nil>"},
-		{"{a b}", ` [] malformed option: missing '=' after attribute name: "...b..."`},
+		{"", "[] <nil>"},
+		{"timeout=10s { default_action = 451 4.3.5 no }", "[{timeout 10s 0} {default_action 451 4.3.5 no 0}] <nil>"},
+		{"b", `[] malformed option: missing '=' after attribute name: "...b..."`},
+		{"{ b }", `[] malformed option: missing '=' after attribute name: "... b ..."`},
+		{"=b", `[] malformed option: missing attribute name: "...=b..."`},
+		{"{timeout=5s }x", `[] syntax error after '}' in "{timeout=5s }x" in "timeout=5s "`},
 	} {
-		item, settings, err := ItemOptions(c.text)
-		if got := fmt.Sprint(item, " ", settings, " ", err); got != c.want {
+		settings, err := ItemOptions(SplitBrace(c.text))
+		if got := fmt.Sprint(settings, " ", err); got != c.want {
 			t.Errorf("ItemOptions(%q) = %s; want %s", c.text, got, c.want)
+		}
+	}
+}
+
+func TestSettingValues(t *testing.T) {
+	for value, want := range map[string]string{
+		"5":  "5s <nil> 5 <nil> 5 <nil>",
+		"2m": "2m0s <nil> 0 bad numerical configuration: n = 2m 2m <nil>",
+		"0":  "0s invalid n: 0 (min 1) 0 invalid n parameter value 0 < 1 0 <nil>",
+		"":   "0s n: bad time value or unit:  0 bad numerical configuration: n =   bad string length 0 < 1: n = ",
+	} {
+		s := Setting{Name: "n", Value: value}
+		duration, terr := s.Time(1)
+		number, nerr := s.Int(1)
+		text, serr := s.Text(1)
+		if got := fmt.Sprint(duration, " ", terr, " ", number, " ", nerr, " "+text, " ", serr); got != want {
+			t.Errorf("%q: %s; want %s", value, got, want)
 		}
 	}
 }
@@ -77,6 +97,6 @@ func FuzzSplit(f *testing.F) {
 		if inner, problem := Unwrap(text); problem == "" && len(inner) > len(text) {
 			t.Errorf("Unwrap(%q) = %q", text, inner)
 		}
-		_, _, _ = ItemOptions(text)
+		_, _ = ItemOptions(SplitBrace(text))
 	})
 }

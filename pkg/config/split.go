@@ -85,6 +85,14 @@ func SplitQuoted(text string) []string {
 // is told in Postfix's words, to be completed by the caller's prefix; inner
 // is then what could be understood.
 func Unwrap(item string) (inner, problem string) {
+	inner, problem = unwrap(item)
+	return strings.Trim(inner, listBlanks), problem
+}
+
+const listBlanks = " \t\r\n"
+
+// unwrap is Unwrap that keeps the blanks.
+func unwrap(item string) (inner, problem string) {
 	if item == "" || item[0] != '{' {
 		return item, "no '{' at start of text in \"" + item + "\""
 	}
@@ -95,13 +103,12 @@ func Unwrap(item string) (inner, problem string) {
 			depth++
 		case '}':
 			if depth--; depth == 0 {
-				inner = strings.Trim(item[1:i], " \t\r\n")
-				if strings.Trim(item[i+1:], " \t\r\n") != "" {
+				if strings.Trim(item[i+1:], listBlanks) != "" {
 					problem = "syntax error after '}' in \"" + item + "\""
 				}
-				return inner, problem
+				return item[1:i], problem
 			}
 		}
 	}
-	return strings.Trim(item[1:], " \t\r\n"), "missing '}' in \"" + item + "\""
+	return item[1:], "missing '}' in \"" + item + "\""
 }

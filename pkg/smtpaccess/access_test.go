@@ -340,6 +340,21 @@ func TestStartUpErrors(t *testing.T) {
 		"reject_tempfail_action = permit":                                                    "reject_tempfail_action",
 		"smtpd_relay_restrictions = c\nsmtpd_restriction_classes = c\nc = reject":            "",
 		"smtpd_relay_restrictions = permit_mynetworks\nsmtpd_recipient_restrictions = defer": "",
+
+		"smtpd_client_restrictions = check_policy_service { inet:127.0.0.1:1, timeout }":                `malformed option: missing '=' after attribute name: "...timeout..."`,
+		"smtpd_client_restrictions = check_policy_service { inet:127.0.0.1:1, timeout = 1s }":           `malformed option: missing '=' after attribute name: "...timeout..."`,
+		"smtpd_client_restrictions = check_policy_service { inet:127.0.0.1:1, timeout=x }":              "timeout: bad time value or unit: x",
+		"smtpd_client_restrictions = check_policy_service { inet:127.0.0.1:1, retry_delay=0 }":          "invalid retry_delay: 0 (min 1)",
+		"smtpd_client_restrictions = check_policy_service { inet:127.0.0.1:1, foo=bar }":                `unknown option: "foo = bar"`,
+		"smtpd_client_restrictions = check_policy_service { inet:127.0.0.1:1, try_limit=0 }":            "invalid try_limit parameter value 0 < 1",
+		"smtpd_client_restrictions = check_policy_service { inet:127.0.0.1:1, default_action= }":        "bad string length 0 < 1: default_action = ",
+		"smtpd_client_restrictions = check_policy_service { inet:127.0.0.1:1, { timeout = 5s } }":       "",
+		"smtpd_client_restrictions = check_policy_service { inet:127.0.0.1:1, { timeout = 5s }, permit": "policy service syntax error:  inet:127.0.0.1:1, { timeout = 5s }, permit",
+		"smtpd_client_restrictions = check_policy_service { inet:127.0.0.1:1 }x":                        "policy service syntax error:  inet:127.0.0.1:1",
+		"smtpd_client_restrictions = check_policy_service {}":                                           `empty policy service: "{}"`,
+		"smtpd_client_restrictions = check_policy_service inet:":                                        `need service transport:endpoint instead of "inet:"`,
+		"smtpd_client_restrictions = check_policy_service permit":                                       `need service transport:endpoint instead of "permit"`,
+		"smtpd_client_restrictions = check_policy_service foo:bar":                                      "invalid transport name: foo in service: foo:bar",
 	} {
 		_, _, err := newChecker(t, server, lines)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

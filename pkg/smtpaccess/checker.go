@@ -3,7 +3,6 @@ package smtpaccess
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -64,6 +63,7 @@ type Checker struct {
 	style    LogStyle
 	rbl      *rblCache
 	policies map[string]*policyService
+	fatal    error // what is wrong with one of them
 
 	lists   [stageCount][]restriction
 	classes map[string][]restriction
@@ -113,7 +113,7 @@ func New(cfg *config.Main, services Services) (*Checker, error) {
 		proxyFilter:             cfg.String(params.SmtpdProxyFilter) != "",
 		rejectUnlistedRecipient: cfg.Bool(params.SmtpdRejectUnlistedRecipient),
 		rejectUnlistedSender:    cfg.Bool(params.SmtpdRejectUnlistedSender),
-		parentStyleDot:          !slices.Contains(cfg.List(params.ParentDomainMatchesSubdomains), "smtpd_access_maps"),
+		parentStyleDot:          !matchlist.ParentMatches(cfg, "smtpd_access_maps"),
 		allowUntrustedRouting:   cfg.Bool(params.AllowUntrustedRouting),
 		showTable:               cfg.Bool(params.ShowUserUnknownTableName),
 		smtputf8:                cfg.Bool(params.Smtputf8Enable),
@@ -159,6 +159,9 @@ func New(cfg *config.Main, services Services) (*Checker, error) {
 	c.openMaps()
 	if err := c.compileLists(); err != nil {
 		return nil, err
+	}
+	if c.fatal != nil {
+		return nil, c.fatal
 	}
 	return c, cfg.Err()
 }

@@ -59,92 +59,72 @@ func (c *Checker) parsePolicy(arg string) (*policyService, error) {
 	}
 	p.name = arg
 	if strings.HasPrefix(arg, "{") {
-		inner, problem := config.Unwrap(arg)
-		if problem != "" {
-			return nil, errors.New(problem)
-		}
-		words := config.SplitBrace(inner)
-		if len(words) == 0 {
-			return nil, errors.New("missing policy server")
-		}
-		p.name = words[0]
-		for _, word := range joinOptions(words[1:]) {
-			if err := p.option(word); err != nil {
-				return nil, err
-			}
+		if err := p.options(arg); err != nil {
+			return nil, err
 		}
 	}
-	kind, rest, ok := strings.Cut(p.name, ":")
+	kind, rest, _ := strings.Cut(p.name, ":")
 	switch {
-	case ok && kind == "unix" && rest != "":
+	case rest == "":
+		return nil, fmt.Errorf("need service transport:endpoint instead of \"%s\"", p.name)
+	case kind == "unix", kind == "local":
 		p.network, p.addr = "unix", rest
-	case ok && (kind == "inet" || kind == "unix") && rest == "":
-		return nil, errors.New("missing address")
-	case ok && kind == "inet":
+	case kind == "inet":
 		p.network, p.addr = "tcp", rest
 		if !strings.Contains(rest, ":") {
 			p.addr = "localhost:" + rest
 		}
 	default:
-		return nil, errors.New("need transport:server")
+		return nil, fmt.Errorf("invalid transport name: %s in service: %s", kind, p.name)
 	}
 	return p, nil
 }
 
-// joinOptions puts "name = value" together that was written with blanks, or in
-// braces.
-func joinOptions(words []string) []string {
-	var options []string
-	for i := 0; i < len(words); i++ {
-		word := words[i]
-		if inner, problem := config.Unwrap(word); problem == "" && strings.HasPrefix(word, "{") {
-			word = inner
-		} else if !strings.Contains(word, "=") && i+2 < len(words) && words[i+1] == "=" {
-			word += "=" + words[i+2]
-			i += 2
+// options reads { service, name = value, ... }.
+func (p *policyService) options(arg string) error {
+	if _, problem := config.Unwrap(arg); problem != "" {
+		inner, end := arg[1:], strings.LastIndexByte(arg, '}')
+		if strings.HasPrefix(problem, "syntax") && end > 0 {
+			inner = arg[1:end]
 		}
-		options = append(options, word)
+		return fmt.Errorf("policy service syntax error: %s", strings.TrimRight(inner, " \t"))
 	}
-	return options
+	inner, _ := config.Unwrap(arg)
+	words := config.SplitBrace(inner)
+	if len(words) == 0 {
+		return fmt.Errorf("empty policy service: \"%s\"", arg)
+	}
+	p.name = words[0]
+	settings, err := config.ItemOptions(words[1:])
+	for _, s := range settings {
+		if err == nil {
+			err = p.option(s)
+		}
+	}
+	return err
 }
 
-// option applies one "name = value" setting.
-func (p *policyService) option(text string) (err error) {
-	name, value, problem := config.SplitNameValue(text)
-	if problem != "" {
-		return errors.New(problem)
-	}
-	duration := func(d *time.Duration) {
-		seconds, ok := config.ParseTime(value, 's')
-		if *d = time.Duration(seconds) * time.Second; !ok || seconds <= 0 {
-			err = fmt.Errorf("bad %s value: %s", name, value)
-		}
-	}
-	number := func(n *int) {
-		v, ok := config.ParseInt(value, 32)
-		if *n = int(v); !ok || v < 0 {
-			err = fmt.Errorf("bad %s value: %s", name, value)
-		}
-	}
-	switch name {
+// option applies one setting.
+func (p *policyService) option(s config.Setting) (err error) {
+	switch s.Name {
 	case "timeout":
-		duration(&p.timeout)
+		p.timeout, err = s.Time(1)
 	case "max_idle":
-		duration(&p.maxIdle)
+		p.maxIdle, err = s.Time(1)
 	case "max_ttl":
-		duration(&p.maxTTL)
+		p.maxTTL, err = s.Time(1)
 	case "retry_delay":
-		duration(&p.retryDelay)
+		p.retryDelay, err = s.Time(1)
 	case "request_limit":
-		number(&p.requestLimit)
+		p.requestLimit, err = s.Int(0)
 	case "try_limit":
-		number(&p.tryLimit)
+		p.tryLimit, err = s.Int(1)
 	case "default_action":
-		p.defaultAction = value
+		p.defaultAction, err = s.Text(1)
 	case "policy_context":
-		p.context = value
+		p.context, err = s.Text(1)
 	default:
-		err = fmt.Errorf("unexpected parameter name: %s", name)
+		err = fmt.Errorf("unknown option: \"%s = %s\"", s.Name, s.Value)
 	}
 	return err
 }

@@ -72,9 +72,11 @@ func (c *Checker) compile(text string, open bool) []restriction {
 				r.table = c.accessTable(tableArgument(r.kind, r.arg), open)
 			}
 			if r.kind == "check_policy_service" && open && c.policies[r.arg] == nil {
-				if p, err := c.parsePolicy(r.arg); err == nil {
-					c.policies[r.arg] = p
+				p, err := c.parsePolicy(r.arg)
+				if err != nil && c.fatal == nil {
+					c.fatal = err
 				}
+				c.policies[r.arg] = p
 			}
 		}
 		if len(list) > 0 {
