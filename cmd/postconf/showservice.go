@@ -33,14 +33,15 @@ func (p *postconf) requests(most int, usage string) ([]*request, error) {
 	return list, nil
 }
 
+// splitRequest cuts a request at its slashes; several count as one.
 func splitRequest(text string) (parts []string, ok bool) {
-	parts = strings.Split(text, "/")
+	parts = strings.FieldsFunc(text, func(r rune) bool { return r == '/' })
 	for _, part := range parts {
-		if part == "" || part != "*" && strings.Contains(part, "*") {
+		if part != "*" && strings.Contains(part, "*") {
 			return nil, false
 		}
 	}
-	return parts, true
+	return parts, len(parts) > 0 && text[0] != '/'
 }
 
 // part returns one part; "*" where it is missing.

@@ -84,7 +84,8 @@ func (p *postconf) scanTables(t tableScan, text string, depth int) error {
 		case name[0] == '{':
 			err = p.scanGroup(t, name, kind != "pcre" && kind != "regexp", depth)
 		case tableSuffixes[kind] == "":
-		case name[0] == '/' || name[0] == '.':
+		case name[0] == '.':
+		case name[0] == '/':
 			err = p.checkClientFile(kind, name)
 		default:
 			for suffix := range strings.FieldsSeq(tableSuffixes[kind]) {
