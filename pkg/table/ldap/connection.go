@@ -15,6 +15,8 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	goldap "github.com/go-ldap/ldap/v3"
+
+	"suffix/pkg/syserr"
 )
 
 // A connection is one to a server, for one operation at a time.
@@ -80,7 +82,7 @@ func connect(server string, timeout time.Duration, config *tls.Config) (*connect
 		if ctx.Err() != nil {
 			return nil, codeError(codeTimeout)
 		}
-		return nil, codeError(codeServerDown)
+		return nil, &unreachable{network, err}
 	}
 	c := &connection{raw: &limited{Conn: conn}, name: name, timeout: timeout, local: network == "unix", secure: u.scheme == "ldaps"}
 	c.raw.left.Store(maxReply)
@@ -96,6 +98,23 @@ func connect(server string, timeout time.Duration, config *tls.Config) (*connect
 	c.ldap = goldap.NewConn(stream, c.secure)
 	c.ldap.Start()
 	return c, nil
+}
+
+// An unreachable server does not listen.
+type unreachable struct {
+	network string
+	err     error
+}
+
+func (e *unreachable) Error() string { return textOf(codeServerDown) }
+
+// cause is the system error that Postfix shows: over TCP it is the one of
+// looking after the address of a connection that there is not.
+func (e *unreachable) cause() error {
+	if e.network == "unix" {
+		return syserr.Cause(e.err)
+	}
+	return syscall.ENOTCONN
 }
 
 func named(config *tls.Config, name string) *tls.Config {

@@ -465,7 +465,7 @@ func TestURLs(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"ldap://": "tcp localhost:389", "ldaps://h": "tcp h:636", "ldap://[::1]:7": "tcp [::1]:7", "ldapi://%2Fa%2Fb": "unix /a/b",
-		"ldap://h:x": "bad", "ldap://h:": "tcp h:389",
+		"ldap://h:x": "bad", "ldap://h:": "bad", "ldap://h:0": "tcp h:389",
 	} {
 		u, _ := parseURL(text)
 		network, address, _, ok := u.address()

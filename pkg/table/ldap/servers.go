@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -182,12 +183,16 @@ func (s *servers) dial() (*connection, error) {
 // that has met it.
 func (s *servers) failed(c *connection, err error) error {
 	code := codeOf(err)
-	cause := (&connection{}).cause(code)
-	if c != nil {
-		cause = c.cause(code)
+	if c == nil {
+		c = new(connection)
+	}
+	cause := c.cause(code)
+	var down *unreachable
+	if errors.As(err, &down) {
+		cause = down.cause()
 	}
 	switch {
-	case s.startTLS && c == nil:
+	case s.startTLS && c.ldap == nil:
 		maillog.Errorf("dict_ldap_connect: Unable to set STARTTLS: %d: %s", code, textOf(code))
 	case s.bind == bindNone:
 		maillog.Warnf("dict_ldap_lookup: Search error %d: %s ", code, textOf(code))

@@ -114,13 +114,12 @@ func (u *searchURL) address() (network, address, name string, ok bool) {
 	}
 	name = u.host
 	if host, given, err := net.SplitHostPort(u.host); err == nil {
-		name = host
-		if given != "" && given != "0" {
+		if name = host; given != "0" {
 			port = given
 		}
 	}
 	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
-	if strings.ContainsAny(name, "/ ") || strings.Trim(port, "0123456789") != "" {
+	if strings.ContainsAny(name, "/ ") || port == "" || strings.Trim(port, "0123456789") != "" {
 		return "", "", "", false
 	}
 	if name == "" {
