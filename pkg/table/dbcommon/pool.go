@@ -3,6 +3,7 @@ package dbcommon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"sync"
@@ -20,14 +21,17 @@ const (
 	ConnectTime = 10 * time.Second
 	// QueryTime limits one query on one connection.
 	QueryTime = 60 * time.Second
-	// lookupTime limits a lookup, whatever number of servers is tried.
-	lookupTime = 150 * time.Second
+	// LookupTime limits a lookup, whatever number of servers is tried.
+	LookupTime = 150 * time.Second
 )
 
 // A Pool has the servers that one table can ask, and connections to them. A
 // server that fails is left alone for a while and another one is asked;
 // connections that nobody uses are closed after a while.
 type Pool[C io.Closer] struct {
+	// Limits on the time that is spent, as the constants say.
+	Connect, Query, Lookup time.Duration
+
 	typ   string // of the table, for messages
 	dial  Dial[C]
 	retry time.Duration
@@ -69,7 +73,7 @@ func NewPool[C io.Closer](s *Source, targets []Target, dial Dial[C]) *Pool[C] {
 		retry = s.Int("retry_interval", 60, 1, 0)
 		idle = s.Int("idle_interval", 60, 1, 0)
 	}
-	p := &Pool[C]{typ: s.typ, dial: dial, slots: make(chan struct{}, maxConnections), now: time.Now,
+	p := &Pool[C]{Connect: ConnectTime, Query: QueryTime, Lookup: LookupTime, typ: s.typ, dial: dial, slots: make(chan struct{}, maxConnections), now: time.Now,
 		retry: time.Duration(retry) * time.Second, idle: time.Duration(idle) * time.Second}
 	for _, t := range targets {
 		p.hosts = append(p.hosts, &host[C]{Target: t})
@@ -92,7 +96,7 @@ const (
 // Do has use work with a connection, one server after the other until use is
 // done. The error is temporary: no server gave an answer.
 func (p *Pool[C]) Do(use func(ctx context.Context, c C, t *Target) Outcome) error {
-	ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
+	ctx, cancel := context.WithTimeout(context.Background(), p.Lookup)
 	defer cancel()
 	select {
 	case p.slots <- struct{}{}:
@@ -137,15 +141,28 @@ func (p *Pool[C]) Do(use func(ctx context.Context, c C, t *Target) Outcome) erro
 	return &table.Error{}
 }
 
-func (p *Pool[C]) use(ctx context.Context, h *host[C], conn C, use func(context.Context, C, *Target) Outcome) Outcome {
-	ctx, cancel := context.WithTimeout(ctx, QueryTime)
+// use runs a query. A client library that stumbles over what a server sends
+// costs the connection, not the program.
+func (p *Pool[C]) use(ctx context.Context, h *host[C], conn C, use func(context.Context, C, *Target) Outcome) (outcome Outcome) {
+	ctx, cancel := context.WithTimeout(ctx, p.Query)
 	defer cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			maillog.Warnf("%s server %s: protocol error: %v", p.typ, h.Text, r)
+			outcome = Broken
+		}
+	}()
 	return use(ctx, conn, &h.Target)
 }
 
-func (p *Pool[C]) connect(ctx context.Context, h *host[C]) (C, error) {
-	ctx, cancel := context.WithTimeout(ctx, ConnectTime)
+func (p *Pool[C]) connect(ctx context.Context, h *host[C]) (conn C, err error) {
+	ctx, cancel := context.WithTimeout(ctx, p.Connect)
 	defer cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("protocol error: %v", r)
+		}
+	}()
 	return p.dial(ctx, &h.Target)
 }
 

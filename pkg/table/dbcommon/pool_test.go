@@ -266,6 +266,25 @@ func TestPoolMany(t *testing.T) {
 	}
 }
 
+// A client library that panics costs a connection only.
+func TestPoolPanic(t *testing.T) {
+	p, n := newPool(t, "hosts = a", "a")
+	logged := tabletest.Logged(t, func() {
+		if _, err := ask(p, func(string) Outcome { panic("garbage") }); err == nil {
+			t.Error("no error")
+		}
+		p.dial = func(context.Context, *Target) (*fakeConn, error) { panic("garbage") }
+		n.clock = n.clock.Add(time.Hour)
+		if _, err := ask(p, done); err == nil {
+			t.Error("no error")
+		}
+	})
+	use, dial := "warning: test server a: protocol error: garbage", "warning: connect to test server a: protocol error: garbage"
+	if !slices.Equal(logged, []string{use, use, dial, dial}) {
+		t.Errorf("%q", logged)
+	}
+}
+
 func TestPoolClosed(t *testing.T) {
 	p, n := newPool(t, "hosts = a", "a")
 	if _, err := ask(p, func(string) Outcome {

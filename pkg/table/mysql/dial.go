@@ -126,26 +126,33 @@ func (d *dialer) dial(ctx context.Context, t *dbcommon.Target) (*conn, error) {
 	}
 	// What the driver calls an error of the dialogue is named here by the step
 	// that it happened in.
-	connected := false
-	c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+	var nc net.Conn
+	c.DialFunc = func(ctx context.Context, network, address string) (_ net.Conn, err error) {
 		var dialer net.Dialer
-		nc, err := dialer.DialContext(ctx, network, address)
-		connected = err == nil
+		nc, err = dialer.DialContext(ctx, network, address)
 		return nc, err
 	}
+	// The driver panics at some malformed greetings.
+	ready := false
+	defer func() {
+		if !ready && nc != nil {
+			_ = nc.Close() // the driver may have closed it
+		}
+	}()
 	connector, err := mysql.NewConnector(c)
 	if err != nil {
 		return nil, err
 	}
 	raw, err := connector.Connect(ctx)
 	if err != nil {
-		return nil, connectError(ctx, err, connected, c.Net, orElse(host, c.Addr), c.Addr)
+		return nil, connectError(ctx, err, nc != nil, c.Net, orElse(host, c.Addr), c.Addr)
 	}
 	session := &conn{Conn: raw, charset: d.charset}
 	if err := session.prepare(ctx); err != nil {
 		_ = raw.Close() // never used
 		return nil, err
 	}
+	ready = true
 	return session, nil
 }
 
