@@ -36,6 +36,7 @@ var programs = [...]program{
 	{name: "lmtp", limit: anyLimit, types: "unix"},
 	{name: "local", limit: anyLimit, root: true, noChroot: true, types: "unix"},
 	{name: "nbdb_reindexd", limit: 1, root: true, noChroot: true, types: "unix"},
+	{name: "nqmgr", limit: 1, types: "unix fifo", needsTimer: true},
 	{name: "oqmgr", limit: 1, types: "unix fifo", needsTimer: true},
 	{name: "pickup", limit: 1, types: "unix fifo", needsTimer: true},
 	{name: "pipe", limit: anyLimit, root: true, noChroot: true, types: "unix", outside: true},
@@ -168,7 +169,7 @@ func (s *service) checkPrivileges(p *program) {
 	if p.needsTimer && s.Wakeup == 0 {
 		s.tell(Serious, "wakeup", "%s(8) works only when it is woken up, and the wakeup field says never: mail stays in the queue. Write %s there.", s.Command, map[bool]string{true: "60", false: "300"}[s.is("pickup")])
 	}
-	if public := slices.Contains([]string{"pickup", "cleanup", "qmgr", "oqmgr", "flush", "showq", "postlogd"}, s.Command); public && s.Private && s.Type != mastercf.Inet &&
+	if public := slices.Contains([]string{"pickup", "cleanup", "qmgr", "nqmgr", "oqmgr", "flush", "showq", "postlogd"}, s.Command); public && s.Private && s.Type != mastercf.Inet &&
 		!(s.is("cleanup") && s.Name != s.value("cleanup_service_name")) {
 		s.tell(Serious, "private", "%s must be public: programs look for its socket there. Write n into the private field.", s.Name)
 	} else if !public && !s.Private && s.Type == mastercf.Unix {
