@@ -9,6 +9,7 @@ import (
 	"suffix/libexec/flush"
 	"suffix/libexec/local"
 	"suffix/libexec/master"
+	nbdbreindexd "suffix/libexec/nbdb_reindexd"
 	"suffix/libexec/pickup"
 	"suffix/libexec/postlogd"
 	"suffix/libexec/qmgr"
@@ -31,6 +32,7 @@ var daemons = map[string]func(){
 	"lmtp":            smtp.Main,
 	"local":           local.Main,
 	"master":          master.Main,
+	"nbdb_reindexd":   nbdbreindexd.Main,
 	"nqmgr":           qmgr.Main,
 	"pickup":          pickup.Main,
 	"postlogd":        postlogd.Main,

@@ -3,6 +3,7 @@
 package alltables
 
 import (
+	_ "suffix/pkg/nonbdb"
 	_ "suffix/pkg/proxymapclient"
 	_ "suffix/pkg/table/bdb"
 	_ "suffix/pkg/table/cdb"

@@ -249,6 +249,10 @@ func Open(spec string, o Options) *Handle {
 	return h
 }
 
+// Redirect, where it is set, says which type a table has instead of the one that
+// main.cf names. An error is the reason why the table cannot be used.
+var Redirect func(typ, name string, o Options) (instead string, err error)
+
 func open(spec string, o Options) *Handle {
 	h := &Handle{name: spec, flags: o.Flags, utf8: o.UTF8(), mode: o.Mode}
 	typ, name, ok := strings.Cut(spec, ":")
@@ -259,6 +263,14 @@ func open(spec string, o Options) *Handle {
 	if o.depth > maxDepth {
 		h.reason = fmt.Errorf("%s:%s: tables nested deeper than %d", typ, "...", maxDepth)
 		return h
+	}
+	if Redirect != nil {
+		instead, err := Redirect(typ, name, o)
+		if err != nil {
+			h.reason = err
+			return h
+		}
+		typ, h.name = instead, instead+":"+name
 	}
 	t, ok := LookupType(typ)
 	if !ok {

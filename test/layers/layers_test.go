@@ -27,7 +27,7 @@ var layers = []struct {
 		"mastercf", "matchlist", "mime", "params", "queue", "record", "table",
 	}},
 	{"services and their clients", []string{
-		"alltables", "anvilclient", "bounceclient", "cleanupclient", "deliver", "flushclient", "heavytables", "ipc", "outcome",
+		"alltables", "anvilclient", "bounceclient", "cleanupclient", "deliver", "flushclient", "heavytables", "ipc", "nonbdb", "outcome",
 		"proxymapclient", "rewriteclient", "service", "showqclient", "submit", "verifyclient",
 	}},
 	{"engines", []string{
