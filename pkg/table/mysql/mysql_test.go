@@ -126,7 +126,10 @@ const (
 )
 
 func (s *fakeServer) serve(c *fakeClient) {
-	if s.greet != nil && !s.greet(c) {
+	s.mu.Lock()
+	greet := s.greet
+	s.mu.Unlock()
+	if greet != nil && !greet(c) {
 		return
 	}
 	c.packet("\x0a5.5.5-fake\x00\x01\x00\x00\x00saltsalt\x00\x00\xa2\x2d\x02\x00\x08\x00\x15" + strings.Repeat("\x00", 10) + "saltsaltsalt\x00mysql_native_password\x00")
@@ -296,7 +299,9 @@ func TestGreetings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newFakeServer(t)
+			s.mu.Lock()
 			s.greet = func(f *fakeClient) bool { return c.greet(s, f) }
+			s.mu.Unlock()
 			h := open(t, s.hosts()+login)
 			if name == "hang" {
 				pool(h).Connect = shortTime

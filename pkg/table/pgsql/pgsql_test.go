@@ -97,7 +97,10 @@ func (s *fakeServer) serve(c net.Conn) {
 			login = true
 		}
 	}
-	if s.greet != nil && !s.greet(c) {
+	s.mu.Lock()
+	greet := s.greet
+	s.mu.Unlock()
+	if greet != nil && !greet(c) {
 		return
 	}
 	b.Send(&pgproto3.AuthenticationOk{})
@@ -273,7 +276,9 @@ func TestLogins(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTCPServer(t)
+			s.mu.Lock()
 			s.greet = func(f net.Conn) bool { return c.greet(s, f) }
+			s.mu.Unlock()
 			h := open(t, s.hosts()+login)
 			if name == "hang" {
 				pool(h).Connect = shortTime
