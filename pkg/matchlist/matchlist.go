@@ -42,8 +42,15 @@ type Options struct {
 }
 
 // ErrLookup is what a match returns when a pattern could not be evaluated. The
-// reason is logged; callers answer with a temporary failure.
+// reason is logged; callers answer with a temporary failure. A command gets
+// the reason as the text of the error instead, and ends with it.
 var ErrLookup = errors.New("table lookup problem")
+
+// A lookupError is an ErrLookup with the text for a command.
+type lookupError string
+
+func (e lookupError) Error() string        { return string(e) }
+func (e lookupError) Is(target error) bool { return target == ErrLookup }
 
 // A List is a parsed list of patterns. It is safe for concurrent use.
 type List struct {
@@ -51,6 +58,7 @@ type List struct {
 	kind   Kind
 	parent bool // example.com matches its subdomains
 	utf8   bool
+	fatal  bool // Options.Command
 	items  []item
 	err    error
 }
@@ -73,7 +81,7 @@ const maxNesting = 100
 // New parses the value of parameter param. Trouble with a pattern does not stop
 // it: the match that reaches the pattern fails. Err tells what is wrong with the list as such.
 func New(param, value string, kind Kind, o Options) *List {
-	l := &List{param: param, kind: kind, utf8: table.Options{Config: o.Config, Flags: table.UTF8Request}.UTF8()}
+	l := &List{param: param, kind: kind, fatal: o.Command, utf8: table.Options{Config: o.Config, Flags: table.UTF8Request}.UTF8()}
 	if (kind == Domain || kind == Host) && !o.NoParent {
 		name := o.ParentOf
 		if name == "" {
@@ -208,6 +216,14 @@ func (l *List) addFile(path string, negate bool, o Options, depth int) {
 		return
 	}
 	text, err := readList(path, o.Config != nil && o.Config.Dialect37())
+	var failed *readError
+	if errors.As(err, &failed) {
+		l.fail(err)
+		if !o.Command {
+			table.Fatal("%s", err)
+		}
+		return
+	}
 	if err != nil {
 		missing(fmt.Sprintf("open file %s: %s", path, syserr.Text(err)))
 		return
@@ -225,12 +241,28 @@ func readList(path string, physical bool) ([]string, error) {
 		return nil, err
 	}
 	defer f.Close()
+	var lines []string
 	if physical {
-		return physicalLines(f)
+		lines, err = physicalLines(f)
+	} else {
+		r := table.NewLineReader(f, path)
+		r.Warn = maillog.Warnf
+		lines, err = allLines(r)
 	}
-	r := table.NewLineReader(f, path)
-	r.Warn = maillog.Warnf
-	return allLines(r)
+	if err != nil {
+		return nil, &readError{path, err}
+	}
+	return lines, nil
+}
+
+// A readError tells that an open file could not be read; it is fatal.
+type readError struct {
+	path string
+	err  error
+}
+
+func (e *readError) Error() string {
+	return "match_list_parse: read file " + e.path + ": " + syserr.Text(e.err)
 }
 
 // Match says whether the list matches a string (String), a domain name
@@ -265,7 +297,7 @@ func (l *List) match(name, addr string) (bool, error) {
 		it := &l.items[i]
 		matched, err := l.matchItem(it, &s)
 		if err != nil {
-			return false, ErrLookup
+			return false, err
 		}
 		if matched {
 			return !it.negate, nil
@@ -305,7 +337,14 @@ func (l *List) matchItem(it *item, s *subject) (bool, error) {
 }
 
 func (l *List) problem(tableName string) error {
-	maillog.Warnf("%s: %s: table lookup problem", l.param, tableName)
+	return l.trouble(tableName + ": table lookup problem")
+}
+
+func (l *List) trouble(text string) error {
+	if l.fatal {
+		return lookupError(l.param + ": " + text)
+	}
+	maillog.Warnf("%s: %s", l.param, text)
 	return ErrLookup
 }
 
@@ -368,8 +407,7 @@ func (l *List) matchAddress(it *item, s *subject) (bool, error) {
 		return false, nil
 	}
 	if it.netErr != nil {
-		maillog.Warnf("%s: %s", l.param, it.netErr)
-		return false, ErrLookup
+		return false, l.trouble(it.netErr.Error())
 	}
 	return s.ip.IsValid() && it.net.contains(s.ip), nil
 }

@@ -1,6 +1,7 @@
 package matchlist
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -140,6 +141,31 @@ func TestErr(t *testing.T) {
 			t.Errorf("%s: %v", value, l.Err())
 		}
 		l.Close()
+	}
+}
+
+// A command ends with the text of a failed match; nothing is logged before.
+func TestCommand(t *testing.T) {
+	for value, want := range map[string]string{
+		"fail:x":     "mynetworks: fail:x: table lookup problem",
+		"10.0.0.1/8": `mynetworks: non-null host address bits in "10.0.0.1/8", perhaps you should use "10.0.0.0/8" instead`,
+	} {
+		logged := tabletest.Logged(t, func() {
+			l := New("mynetworks", value, Host, Options{Command: true})
+			defer l.Close()
+			_, err := l.MatchHost("x", "10.1.1.1")
+			if err == nil || err.Error() != want || !errors.Is(err, ErrLookup) {
+				t.Errorf("%s: %v", value, err)
+			}
+		})
+		if len(logged) > 0 {
+			t.Errorf("%s: logged %q", value, logged)
+		}
+	}
+	dir := t.TempDir()
+	l := New("x", dir, String, Options{Command: true})
+	if err := l.Err(); err == nil || err.Error() != "match_list_parse: read file "+dir+": Is a directory" {
+		t.Error(err)
 	}
 }
 
