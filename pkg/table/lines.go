@@ -14,6 +14,8 @@ type LineReader struct {
 	// Warn gets a text for each questionable line, without "warning: ".
 	// nil: not told.
 	Warn func(format string, args ...any)
+	// AllowNUL: a null byte is nothing to warn of, as in Postfix 3.7.
+	AllowNUL bool
 
 	r       *bufio.Reader
 	path    string
@@ -67,7 +69,7 @@ func (l *LineReader) Next() ([]byte, error) {
 		l.last = l.number
 		l.line = append(l.line, l.pending...)
 	}
-	if l.Warn != nil && bytes.IndexByte(l.line, 0) >= 0 {
+	if l.Warn != nil && !l.AllowNUL && bytes.IndexByte(l.line, 0) >= 0 {
 		if l.first == l.last {
 			l.Warn("%s, line %d: text after null byte may be ignored", l.path, l.first)
 		} else {

@@ -108,7 +108,9 @@ func delimited(text string, i int, closing byte) (body string, next int) {
 		switch {
 		case c == closing:
 			return b.String(), i + 1
-		case c == '\\' && i+1 < len(text):
+		case c == '\\' && i+1 == len(text):
+			continue
+		case c == '\\':
 			i++
 			c = text[i]
 		case space(c):
@@ -142,14 +144,16 @@ func commentText(text string, i int) (body string, next int) {
 			return b.String(), i + 1
 		}
 	}
-	return b.String() + strings.Repeat(")", depth), i
+	return b.String(), i
 }
 
 func atomText(text string, i int) (body string, next int) {
 	var b strings.Builder
 	for ; i < len(text) && !space(text[i]) && strings.IndexByte(operators, text[i]) < 0; i++ {
-		if text[i] == '\\' && i+1 < len(text) {
-			i++
+		if text[i] == '\\' {
+			if i++; i == len(text) {
+				break
+			}
 		}
 		b.WriteByte(text[i])
 	}

@@ -142,9 +142,7 @@ func warnForeignDirectory(path string) {
 // are left out where that matters.
 func (t *tool) lines(source io.Reader, name string, h *table.Handle, f func(line []byte, number int) error) error {
 	r := table.NewLineReader(source, name)
-	if !t.cfg.Dialect37() {
-		r.Warn = maillog.Warnf
-	}
+	r.Warn, r.AllowNUL = maillog.Warnf, t.cfg.Dialect37()
 	for {
 		line, err := r.Next()
 		if errors.Is(err, io.EOF) {

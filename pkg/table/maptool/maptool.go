@@ -75,7 +75,7 @@ func (t *tool) run(args []string) (status int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	t.cfg, err = config.Load(config.Options{Program: t.program, Warn: func(text string) { maillog.Warnf("%s", text) }})
+	t.cfg, err = config.LoadCommand(config.Options{Program: t.program, Warn: func(text string) { maillog.Warnf("%s", text) }})
 	if err != nil {
 		return 1, err
 	}

@@ -73,11 +73,11 @@ func (t *pcreTable) add(src *rules.Source, line int, text string, o table.Option
 		if !ok {
 			return
 		}
+		src.ExtraAfterIf(line, rest)
 		e, ok := compile(src, line, p)
 		if !ok {
 			return
 		}
-		src.ExtraAfterIf(line, rest)
 		t.program.If(line, rule{expression: e, negate: p.Negate})
 		return
 	}
@@ -106,10 +106,13 @@ func (t *pcreTable) addRule(src *rules.Source, line int, text string, o table.Op
 	if r.result, err = src.Template(line, result, dialect); err != nil {
 		return
 	}
+	if !src.Allowed(line, &r.result, p.Negate, o.Flags&table.NoRegSub != 0) {
+		return
+	}
 	if r.expression, ok = compile(src, line, p); !ok {
 		return
 	}
-	if r.failed == nil && !src.Check(line, &r.result, p.Negate, r.groups, o.Flags&table.NoRegSub != 0) {
+	if r.failed == nil && !src.InRange(line, &r.result, r.groups) {
 		return
 	}
 	if !r.result.HasGroups() {

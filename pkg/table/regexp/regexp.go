@@ -55,11 +55,11 @@ func (t *regexpTable) add(src *rules.Source, line int, text string, o table.Opti
 		if !ok {
 			return
 		}
+		src.ExtraAfterIf(line, rest)
 		re, ok := compile(src, line, p)
 		if !ok {
 			return
 		}
-		src.ExtraAfterIf(line, rest)
 		t.program.If(line, rule{pattern: re})
 		return
 	}
@@ -119,6 +119,9 @@ func (t *regexpTable) addRule(src *rules.Source, line int, text string, o table.
 	if r.result, err = src.Template(line, result, dialect); err != nil {
 		return
 	}
+	if !src.Allowed(line, &r.result, first.Negate, o.Flags&table.NoRegSub != 0) {
+		return
+	}
 	if r.pattern, ok = compile(src, line, first); !ok {
 		return
 	}
@@ -129,7 +132,7 @@ func (t *regexpTable) addRule(src *rules.Source, line int, text string, o table.
 		}
 		r.second = &p
 	}
-	if !src.Check(line, &r.result, first.Negate, r.re.Groups(), o.Flags&table.NoRegSub != 0) {
+	if !src.InRange(line, &r.result, r.re.Groups()) {
 		return
 	}
 	if !r.result.HasGroups() {

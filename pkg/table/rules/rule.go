@@ -45,21 +45,21 @@ func (s *Source) Pattern(line int, text string, d *Dialect) (p Pattern, rest str
 		}
 	}
 	if end < 0 {
-		s.Warn(line, "no closing regexp delimiter \"%c\": %s this rule", delim, d.NoDelimiter)
+		s.Warn(line, "no closing regexp delimiter \"%s\": %s this rule", text[:1], d.NoDelimiter)
 		return p, "", false
 	}
 	p.Text, rest = text[1:end], text[end+1:]
 	for rest != "" && !table.IsSpace(rest[0]) && (rest[0] != '!' || !d.Second) {
-		c := rest[0]
+		c, letter := rest[0], rest[:1]
 		rest = rest[1:]
 		switch {
 		case strings.IndexByte(d.Obsolete, c) >= 0:
-			s.Warn(line, "ignoring obsolete regexp option \"%c\"", c)
+			s.Warn(line, "ignoring obsolete regexp option \"%s\"", letter)
 		case strings.IndexByte(d.Flags, c) < 0:
-			s.Warn(line, "unknown regexp option \"%c\": skipping this rule", c)
+			s.Warn(line, "unknown regexp option \"%s\": skipping this rule", letter)
 			return p, "", false
 		default:
-			p.Flags += string(c)
+			p.Flags += letter
 		}
 	}
 	return p, rest, true
@@ -199,9 +199,9 @@ func (t *Template) Expand(group func(n int) string) string {
 	return b.String()
 }
 
-// Check finds the faults of a result that depend on its pattern, logs them, and
-// says whether the rule can be kept.
-func (s *Source) Check(line int, t *Template, negate bool, groups int, noSub bool) bool {
+// Allowed finds the faults of a result that do not depend on the expression of
+// its rule, logs them, and says whether the rule can be kept.
+func (s *Source) Allowed(line int, t *Template, negate, noSub bool) bool {
 	switch {
 	case !t.HasGroups():
 		return true
@@ -209,6 +209,17 @@ func (s *Source) Check(line int, t *Template, negate bool, groups int, noSub boo
 		s.Warn(line, "$number found in negative match replacement text: skipping this rule")
 	case noSub:
 		s.Warn(line, "regular expression substitution is not allowed: skipping this rule")
+	default:
+		return true
+	}
+	return false
+}
+
+// InRange is the same for group numbers that the expression does not have.
+func (s *Source) InRange(line int, t *Template, groups int) bool {
+	switch {
+	case !t.HasGroups():
+		return true
 	case t.Min < 0:
 		s.Warn(line, "out of range replacement index \"%d\": skipping this rule", t.Min)
 	case t.Max > groups:

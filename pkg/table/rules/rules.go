@@ -51,9 +51,7 @@ func Read(typ, name string, o table.Options) (*Source, error) {
 	}
 	s.UID = table.FileOwner(info)
 	lines := table.NewLineReader(f, name)
-	if !o.Dialect37() {
-		lines.Warn = maillog.Warnf
-	}
+	lines.Warn, lines.AllowNUL = maillog.Warnf, o.Dialect37()
 	for {
 		line, err := lines.Next()
 		if errors.Is(err, io.EOF) {

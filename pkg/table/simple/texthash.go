@@ -41,9 +41,7 @@ func loadTexthash(typ, name string, o table.Options) (*memory, time.Time, error)
 	defer f.Close()
 	t := &memory{base: base{typ + ":" + name}, values: make(map[string]string)}
 	lines := table.NewLineReader(f, name)
-	if !o.Dialect37() {
-		lines.Warn = maillog.Warnf
-	}
+	lines.Warn, lines.AllowNUL = maillog.Warnf, o.Dialect37()
 	for {
 		line, err := lines.Next()
 		if errors.Is(err, io.EOF) {
