@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 	case "postfix":
 		main()
 		os.Exit(0)
-	case "postconf", "postsuper", "postqueue", "master":
+	case "postconf", "postsuper", "postqueue", "master", "postmap", "nbdb_reindexd":
 		f, err := os.OpenFile(os.Getenv("config_directory")+"/calls", os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
 		if err == nil {
 			fmt.Fprintln(f, append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...))
@@ -50,7 +50,7 @@ func newInstance(t *testing.T) *instance.Instance {
 	if err := os.MkdirAll(bin+"/libexec", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"postfix", "postconf", "postsuper", "postqueue", "libexec/master"} {
+	for _, name := range []string{"postfix", "postconf", "postsuper", "postqueue", "postmap", "libexec/master", "libexec/nbdb_reindexd"} {
 		if err := os.Symlink(self, filepath.Join(bin, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -145,6 +145,11 @@ func TestCommands(t *testing.T) {
 		{"stop", down, 1}, {"reload", down, 1}, {"abort", down, 1}, {"drain", down, 1},
 		{"flush", "", 0},
 		{"tls status", "postlog: fatal: the 'tls' command is not available in this version\n", 1},
+		{"non-bdb", "postlog: fatal: " + nonBDBUsage + "\n", 1},
+		{"non-bdb status now", "postlog: fatal: " + nonBDBUsage + "\n", 1},
+		{"non-bdb enable", "postlog: fatal: " + nonBDBUsage + "\n", 1},
+		{"non-bdb enable-redirect", "postlog: fatal: parameter default_database_type specifies a Berkeley DB type: 'hash'\n", 1},
+		{"non-bdb enable-reindex", "postlog: fatal: parameter default_database_type specifies a Berkeley DB type: 'hash'\n", 1},
 		{"foo", "postlog: fatal: unknown command: 'foo'. Usage: " + commandList + "\n", 1},
 		{"", "postlog: fatal: unknown command: ''. Usage: " + commandList + "\n", 1},
 		{"-x", "postfix: invalid option -- 'x'\npostfix: fatal: usage: postfix [-c config_dir] [-Dv] command\n", 1},

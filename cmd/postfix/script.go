@@ -180,7 +180,11 @@ func (s *script) dispatch(name string, args []string) error {
 		if err := s.checkFatal(); err != nil {
 			return err
 		}
+		s.migrateAliases()
 		s.checkWarn()
+		return nil
+	case "check-alias-maps-migration":
+		s.migrateAliases()
 		return nil
 	case "check-fatal":
 		return s.checkFatal()
@@ -193,7 +197,9 @@ func (s *script) dispatch(name string, args []string) error {
 		return s.install(args)
 	case "logrotate":
 		return s.rotateLog(args)
-	case "tls", "non-bdb":
+	case "non-bdb":
+		return s.nonBDB(args)
+	case "tls":
 		return fmt.Errorf("the '%s' command is not available in this version", name)
 	case "start_msg":
 		fmt.Println("Start postfix")
@@ -263,6 +269,7 @@ func (s *script) prepare() error {
 			return errors.New("Postfix integrity check failed!")
 		}
 		s.checkWarn()
+		s.migrateAliases()
 	}
 	maillog.Infof("starting the Postfix mail system")
 	return nil
