@@ -84,7 +84,7 @@ func run(args []string, stdin *os.File, out *bufio.Writer, warn func(string, ...
 	if !c.body && !c.envelope && !c.header {
 		c.body, c.envelope, c.header = true, true, true
 	}
-	cfg, err := config.Load(config.Options{Program: program, Warn: func(text string) { warn("%s", text) }})
+	cfg, err := config.LoadCommand(config.Options{Program: program, Warn: func(text string) { warn("%s", text) }})
 	if err != nil {
 		return err
 	}

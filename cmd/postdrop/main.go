@@ -45,7 +45,7 @@ func main() {
 	if err := submit.LimitFileSize(cfg.Long(params.MessageSizeLimit)); err != nil {
 		maillog.Fatalf("%v", err)
 	}
-	if err := cleanenv.Import(cfg.List(params.ImportEnvironment)); err != nil {
+	if err := cleanenv.Import(cfg.Items(params.ImportEnvironment)); err != nil {
 		maillog.Fatalf("%v", err)
 	}
 	if err := submit.Chdir(cfg.String(params.QueueDirectory)); err != nil {
@@ -83,7 +83,7 @@ func configure(args []string) *config.Main {
 			maillog.Fatalf("%v", err)
 		}
 	}
-	cfg, err := config.Load(config.Options{
+	cfg, err := config.LoadCommand(config.Options{
 		Program: program, Service: program,
 		Warn:  func(text string) { maillog.Warnf("%s", text) },
 		Error: func(text string) { maillog.Errorf("%s", text) },

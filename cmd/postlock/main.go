@@ -60,7 +60,7 @@ func run(args []string) (status int, err error) {
 	if len(rest) < 2 {
 		return 0, usage
 	}
-	cfg, err := config.Load(config.Options{Program: "postlock", Warn: func(text string) { maillog.Warnf("%s", text) }})
+	cfg, err := config.LoadCommand(config.Options{Program: "postlock", Warn: func(text string) { maillog.Warnf("%s", text) }})
 	if err != nil {
 		return 0, err
 	}

@@ -65,7 +65,7 @@ func run(program string, args []string) error {
 		}
 	}
 	maillog.SetVerbose(verbose)
-	cfg, err := config.Load(config.Options{Program: program, Warn: func(text string) { maillog.Warnf("%s", text) }})
+	cfg, err := config.LoadCommand(config.Options{Program: program, Warn: func(text string) { maillog.Warnf("%s", text) }})
 	if err != nil {
 		return err
 	}

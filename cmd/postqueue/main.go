@@ -93,7 +93,7 @@ func run(args []string) error {
 			return err
 		}
 	}
-	cfg, err := config.Load(config.Options{
+	cfg, err := config.LoadCommand(config.Options{
 		Program: program, Service: program,
 		Warn:  func(text string) { maillog.Warnf("%s", text) },
 		Error: func(text string) { maillog.Errorf("%s", text) },
@@ -104,7 +104,7 @@ func run(args []string) error {
 	if err := logconf.Apply(cfg, program); err != nil {
 		return err
 	}
-	if err := cleanenv.Import(cfg.List(params.ImportEnvironment)); err != nil {
+	if err := cleanenv.Import(cfg.Items(params.ImportEnvironment)); err != nil {
 		return err
 	}
 	if err := submit.Chdir(cfg.String(params.QueueDirectory)); err != nil {

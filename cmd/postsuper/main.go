@@ -105,7 +105,7 @@ func run(s *super, args []string) error {
 		return err
 	}
 	maillog.SetVerbose(c.verbose)
-	cfg, err := config.Load(config.Options{
+	cfg, err := config.LoadCommand(config.Options{
 		Program: program, Service: program,
 		Warn:  func(text string) { maillog.Warnf("%s", text) },
 		Error: func(text string) { maillog.Errorf("%s", text) },
@@ -121,7 +121,7 @@ func run(s *super, args []string) error {
 	if err != nil {
 		return fmt.Errorf("file %s/main.cf: parameter mail_owner: unknown user name value: %s", cfg.Dir(), cfg.String(params.MailOwner))
 	}
-	if err := cleanenv.Import(cfg.List(params.ImportEnvironment)); err != nil {
+	if err := cleanenv.Import(cfg.Items(params.ImportEnvironment)); err != nil {
 		return err
 	}
 	s.tree = queue.New(cfg, maillog.Warnf)

@@ -62,7 +62,7 @@ func main() {
 		}
 	}
 	cfg := configure(os.Args)
-	if err := cleanenv.Update(cfg.List(params.ImportEnvironment)); err != nil {
+	if err := cleanenv.Update(cfg.Items(params.ImportEnvironment)); err != nil {
 		fatalf("%v", err)
 	}
 	if err := submit.Chdir(cfg.String(params.QueueDirectory)); err != nil {
@@ -101,7 +101,7 @@ func configure(args []string) *config.Main {
 			fatalf("%v", err)
 		}
 	}
-	cfg, err := config.Load(config.Options{
+	cfg, err := config.LoadCommand(config.Options{
 		Program: "sendmail", Service: "sendmail",
 		Warn:  func(text string) { maillog.Warnf("%s", text) },
 		Error: func(text string) { maillog.Errorf("%s", text) },

@@ -20,7 +20,29 @@ import (
 // instance of an ordinary user there is nothing that the group protects, and
 // the user may have one group only.
 func (m *Main) Check() error {
-	steps := []func() error{
+	return m.run(append(m.valueChecks(),
+		m.checkAccounts,
+		func() error { m.MyNetworks(); return nil },
+		func() error { _, err := m.OwnAddresses(); return err },
+		m.checkSettings,
+		func() error { m.Items(params.ImportEnvironment); return nil },
+	))
+}
+
+// LoadCommand is Load for short-lived commands, with those checks of Check
+// that need to ask neither for accounts nor for addresses: a mistake in main.cf
+// ends every program, but mail can be handed in and the queue be shown
+// whatever happens to the network.
+func LoadCommand(o Options) (*Main, error) {
+	m, err := Load(o)
+	if err != nil {
+		return nil, err
+	}
+	return m, m.run(append(m.valueChecks(), m.checkSettings, func() error { m.Items(params.ImportEnvironment); return nil }))
+}
+
+func (m *Main) valueChecks() []func() error {
+	return []func() error{
 		func() error { m.CompatLevelBelow("1"); return nil },
 		func() error { return m.read(earlyParams) },
 		m.checkSyslogFacility,
@@ -30,12 +52,10 @@ func (m *Main) Check() error {
 		func() error { return m.checkHostname(params.Myhostname) },
 		func() error { return m.checkHostname(params.Mydomain) },
 		m.readCommon,
-		m.checkAccounts,
-		func() error { m.MyNetworks(); return nil },
-		func() error { _, err := m.OwnAddresses(); return err },
-		m.checkSettings,
-		func() error { m.Items(params.ImportEnvironment); return nil },
 	}
+}
+
+func (m *Main) run(steps []func() error) error {
 	for _, step := range steps {
 		if err := step(); err != nil {
 			m.fail(err)

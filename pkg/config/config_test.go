@@ -176,11 +176,7 @@ func BenchmarkLoad(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		m, err := Load(Options{Dir: dir, Warn: func(w string) { b.Error(w) }})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := m.readCommon(); err != nil {
+		if _, err := LoadCommand(Options{Dir: dir, Warn: func(w string) { b.Error(w) }}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -209,6 +205,29 @@ func TestHotFile(t *testing.T) {
 	}
 	if got := m.String(params.Myhostname); got != "whole.example" {
 		t.Errorf("myhostname = %q", got)
+	}
+}
+
+// Commands refuse a bad main.cf too, and do not look at accounts and interfaces.
+func TestLoadCommand(t *testing.T) {
+	good := "myhostname = a.test\nmail_owner = nosuchuser\ninet_interfaces = 203.0.113.1\n"
+	for text, want := range map[string]string{
+		"":                          "",
+		"soft_bounce = x":           "bad boolean configuration: soft_bounce = x",
+		"relayhost = a.test":        "myhostname and relayhost parameter settings must not be identical: a.test",
+		"import_environment = {a":   `import_environment: missing '}' in "{a"`,
+		"mydomain = .":              "file D/main.cf: parameter mydomain: bad parameter value: .",
+		"inet_protocols = x":        `unknown inet_protocols value "x" in "x"`,
+		"compatibility_level = 3.x": `malformed compatibility level syntax: "3.x"`,
+	} {
+		dir := writeMain(t, good+text+"\n")
+		got := ""
+		if _, err := LoadCommand(Options{Dir: dir}); err != nil {
+			got = strings.ReplaceAll(err.Error(), dir, "D")
+		}
+		if got != want {
+			t.Errorf("%s: %q; want %q", text, got, want)
+		}
 	}
 }
 
