@@ -84,6 +84,7 @@ func (c *checker) checkFiles() {
 		c.add(Serious, "writable", c.dir, elsewhere, 0, "every user of this machine can replace the files in this directory, and thereby become root when the mail system starts. Run: chmod o-w %s.", c.dir)
 	}
 	c.checkSecretSettings()
+	c.checkOtherFiles()
 	if !c.installed {
 		return
 	}

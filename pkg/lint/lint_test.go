@@ -5,13 +5,38 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"suffix/pkg/config"
+	"suffix/pkg/params"
 )
+
+// daemonDir has a file for each daemon; tests without files of their own in
+// DIR/libexec see it there.
+var daemonDir string
+
+func TestMain(m *testing.M) {
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "lint")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	for _, p := range programs {
+		if err := os.WriteFile(filepath.Join(dir, p.name), []byte("#!\n"), 0o755); err != nil {
+			panic(err)
+		}
+	}
+	daemonDir = dir
+	return m.Run()
+}
 
 // base is a main.cf about which there is nothing to say; DIR is its directory.
 const base = `compatibility_level = 3.11
@@ -77,12 +102,9 @@ func (s setup) run(t *testing.T) (*Report, string) {
 	for name, text := range s.files {
 		write(name, text)
 	}
-	for _, p := range programs {
-		if s.files["libexec/"+p.name] == "" {
-			write("libexec/"+p.name, "#!\n")
-			if err := os.Chmod(filepath.Join(dir, "libexec", p.name), 0o755); err != nil {
-				t.Fatal(err)
-			}
+	if _, err := os.Stat(filepath.Join(dir, "libexec")); err != nil {
+		if err := os.Symlink(daemonDir, filepath.Join(dir, "libexec")); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if s.prepare != nil {
@@ -209,6 +231,19 @@ func TestRules(t *testing.T) {
 		{name: "password", rule: "secret", sev: Serious, bad: setup{main: "smtp_sasl_password_maps = texthash:DIR/pass\n", files: map[string]string{"pass": "x u:p\n"}}, says: "chmod o-r", good: setup{main: "smtp_sasl_password_maps = texthash:DIR/pass\n", files: map[string]string{"pass": "x u:p\n"}, modes: map[string]fs.FileMode{"pass": 0o600}}},
 		{name: "password of a client", rule: "secret", sev: Serious, bad: setup{main: "transport_maps = mysql:DIR/my.cf\n", files: map[string]string{"my.cf": "user = u\npassword = p\n"}}, says: "my.cf", good: setup{main: "transport_maps = sqlite:DIR/my.cf\n", files: map[string]string{"my.cf": "dbpath = /x\n"}}},
 		{name: "password in main.cf", rule: "secret", sev: Serious, bad: setup{main: "transport_maps = mysql:acc\nacc_password = p\n"}, says: "acc_password"},
+		{name: "file of a list", rule: "list-file", sev: Serious, bad: setup{main: "relay_domains = DIR/domains\n"}, says: "does not exist", good: setup{main: "relay_domains = DIR/domains\n", files: map[string]string{"domains": "example.org\n"}}},
+		{name: "rule of a cidr table", rule: "table-line", sev: Advice, bad: setup{main: "smtpd_client_restrictions = check_client_access cidr:DIR/c\n", files: map[string]string{"c": "if !10.0.0.0/8\n192.0.2.1/24 REJECT\nendif\n"}}, says: "line 2", good: setup{main: "smtpd_client_restrictions = check_client_access cidr:DIR/c\n", files: map[string]string{"c": "if !10.0.0.0/8\n!192.0.2.0/24 REJECT\n2001:db8::/32 OK\nendif\n"}}},
+		{name: "query", rule: "query", sev: Serious, bad: setup{main: "transport_maps = mysql:DIR/q\n", files: map[string]string{"q": "dbname = d\nquery = SELECT a FROM b WHERE c = %s\n"}}, says: "line 2, %s stands outside", good: setup{main: "transport_maps = mysql:DIR/q\n", files: map[string]string{"q": "dbname = d\nquery = SELECT a FROM b WHERE c = '%s' AND d LIKE '%%x'\n"}}},
+		{name: "settings of a client", rule: "table-client", sev: Serious, bad: setup{main: "transport_maps = mysql:DIR/q\n", files: map[string]string{"q": "junk\n"}}, says: "missing '='"},
+		{name: "bounce templates", rule: "file", sev: Advice, bad: setup{main: "bounce_template_file = DIR/none\n"}},
+		{name: "instances", rule: "file", sev: Serious, bad: setup{main: "multi_instance_directories = DIR/none\n"}},
+		{name: "log file", rule: "file", sev: Serious, bad: setup{main: "maillog_file = /tmp/mail.log\n"}, says: "maillog_file_prefixes", good: setup{main: "maillog_file = /var/log/mail.log\n"}},
+		{name: "banner", rule: "banner", sev: Advice, bad: setup{main: "smtpd_banner = ESMTP\n"}, good: setup{main: "smtpd_banner = $myhostname ESMTP\n"}},
+		{name: "unlisted", rule: "backscatter", sev: Advice, bad: setup{main: "smtpd_reject_unlisted_recipient = no\n"}},
+		{name: "milter", rule: "milter", sev: Serious, bad: setup{main: "smtpd_milters = localhost:8891\n"}, good: setup{main: "smtpd_milters = inet:localhost:8891, { unix:/run/x, connect_timeout=1s }\n"}},
+		{name: "mail owner", rule: "start", sev: Serious, bad: setup{main: "mail_owner = no-such-user\n"}, says: "unknown user name value"},
+		{name: "data directory", rule: "owner", sev: Serious, bad: setup{main: "mail_owner = nobody\ndata_directory = DIR/data\n", files: map[string]string{"data/x": ""}}, says: "must belong to nobody"},
+		{name: "proxymap", rule: "proxy", sev: Serious, bad: setup{main: "mail_owner = nobody\ntransport_maps = proxy:texthash:DIR/t\n", files: map[string]string{"t": "x smtp:\n"}, modes: map[string]fs.FileMode{"t": 0o600}}, says: "chgrp", good: setup{main: "mail_owner = nobody\ntransport_maps = proxy:texthash:DIR/t\n", files: map[string]string{"t": "x smtp:\n"}}},
 		{name: "cache without directory", rule: "cache", sev: Serious, bad: setup{main: "address_verify_map = btree:DIR/none/cache\n"}, says: "does not exist"},
 
 		{name: "unknown program", rule: "program", sev: Serious, bad: setup{master: "2525 inet n - n - - smptd\n"}, says: "Perhaps smtpd is meant"},
@@ -447,5 +482,87 @@ func TestNearest(t *testing.T) {
 		if got := nearest(name, []string{"mydestination", "mynetworks", "smtp_timeout", "smtpd_timeout"}); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
+	}
+}
+
+// What the lists of restrictions know is what the server knows.
+func TestRestrictionsExist(t *testing.T) {
+	paths, err := filepath.Glob("../smtpaccess/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source strings.Builder
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source.Write(text)
+	}
+	known := slices.Concat(wordsOf(restrictionNames), wordsOf(restrictionsWithDomain), wordsOf(restrictionsWithTable))
+	for _, name := range known {
+		if !strings.Contains(source.String(), "\""+name+"\"") {
+			t.Errorf("smtpaccess does not know %s", name)
+		}
+	}
+	for _, name := range regexp.MustCompile(`"((?:permit|reject|check|defer|warn)_[a-z_]+)"`).FindAllStringSubmatch(source.String(), -1) {
+		if !slices.Contains(known, name[1]) && gone(name[1]) == "" && name[1] != "check_policy_service" && name[1] != "reject_warning" && params.Lookup(name[1]) == nil {
+			t.Errorf("smtpaccess knows %s, which is not in the lists here", name[1])
+		}
+	}
+}
+
+// What is said about daemons is what they ask for.
+func TestDaemonsExist(t *testing.T) {
+	paths, err := filepath.Glob("../../libexec/*/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := regexp.MustCompile(`(?s)service\.Daemon\{\s*Program:\s*"([a-z_-]+)".*?\n\t\}\)`)
+	seen := 0
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := program.FindStringSubmatch(string(text))
+		if m == nil {
+			continue
+		}
+		seen++
+		p := daemon(m[1])
+		if p == nil {
+			t.Errorf("nothing is known about %s", m[1])
+			continue
+		}
+		limit := anyLimit
+		if strings.Contains(m[0], "service.LimitOne") {
+			limit = 1
+		} else if strings.Contains(m[0], "service.LimitZero") {
+			limit = 0
+		}
+		if p.limit != limit || p.root != regexp.MustCompile(`Privileged:\s+true`).MatchString(m[0]) {
+			t.Errorf("%s: limit %d, root %t are not what the daemon asks for", m[1], p.limit, p.root)
+		}
+	}
+	const least = 10
+	if seen < least {
+		t.Errorf("only %d daemons found", seen)
+	}
+}
+
+func TestUnseen(t *testing.T) {
+	c := &checker{dir: "/x", told: make(map[string]bool)}
+	c.tellUnseen()
+	for i := range 7 {
+		c.noteUnseen(fmt.Sprint("/file", i))
+		c.noteUnseen(fmt.Sprint("/file", i))
+	}
+	c.tellUnseen()
+	if len(c.found) != 1 || !strings.Contains(c.found[0].Text, "/file4 and others") || strings.Contains(c.found[0].Text, "/file5") {
+		t.Errorf("%+v", c.found)
 	}
 }

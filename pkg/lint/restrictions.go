@@ -109,7 +109,11 @@ func (c *checker) checkRestrictions() {
 			}
 		}
 	}
+	c.main.checkServerSettings()
 	for _, s := range c.servers() {
+		if s.entry != nil {
+			s.checkServerSettings()
+		}
 		s.checkRelay()
 		s.checkUseOfLists()
 	}

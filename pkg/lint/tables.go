@@ -112,6 +112,10 @@ func (s *scope) findTables(param, text string, only, proxied bool, depth int) {
 			}
 			continue
 		}
+		if !only && strings.HasPrefix(item, "/") {
+			s.checkListFile(param, item)
+			continue
+		}
 		if item == "" || !isTable(item) {
 			if only && item != "" {
 				s.tell(Serious, "table", param, "%s names \"%s\", which is not of the form type:name, such as hash:/etc/postfix/table. Lookups there fail, and mail is deferred.", param, short(item))
@@ -337,6 +341,10 @@ func (r *tableRef) checkSource(path string) {
 	r.checkWritable(path, st)
 	r.checkSecret(path, st)
 	r.checkProxied(path, st)
+	r.checkQuery(path)
+	if r.kind == "cidr" {
+		r.checkAddresses(path)
+	}
 }
 
 // checkOwner looks for an index of root's in somebody else's directory.
