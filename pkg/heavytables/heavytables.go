@@ -5,6 +5,7 @@ package heavytables
 
 import (
 	_ "suffix/pkg/table/ldap"
+	_ "suffix/pkg/table/mongodb"
 	_ "suffix/pkg/table/mysql"
 	_ "suffix/pkg/table/pebble/store"
 	_ "suffix/pkg/table/pgsql"
