@@ -471,6 +471,22 @@ func TestReloadRemoves(t *testing.T) {
 	}
 }
 
+// Settings for all programs that do nothing in this version are told at start
+// and at a reload, once each.
+func TestIneffectiveSettings(t *testing.T) {
+	s := newSystem(t, "svc unix n - n - - foreign\n", map[string]string{"berkeley_db_read_buffer_size": "5", "qmqpd_timeout": "7s"})
+	s.start("-d")
+	s.logged(`]: warning: .*/etc/main.cf: berkeley_db_read_buffer_size is set, but tables are written and read without the Berkeley DB library\n`)
+	s.dial("public/svc").ask("x")
+	content, err := os.ReadFile(s.in.Log())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(content, []byte(" set, but ")); n != 1 {
+		t.Errorf("%d warnings:\n%s", n, content)
+	}
+}
+
 // A mistake in master.cf ends master with the words of Postfix.
 func TestBadConfiguration(t *testing.T) {
 	for text, want := range map[string]string{
