@@ -32,6 +32,8 @@ func openReader(name string, o table.Options) (table.Table, error) {
 	r := &reader{name: "lmdb:" + name, lock: o.Flags&table.Lock != 0, quiet: o.Command,
 		h: newHandle(path, f), null: dbfile.NullsOf(o.Flags)}
 	r.lease = dbfile.Lease{Path: path, Unlock: r.h.unlock, Expire: r.expire}
+	r.mu.Lock() // from now on the lock may end by itself
+	defer r.mu.Unlock()
 	info, err := f.Stat()
 	if err == nil {
 		err = r.acquire()
