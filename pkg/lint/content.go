@@ -61,10 +61,15 @@ func (r *tableRef) checkAddresses(path string) {
 	}
 }
 
-// checkQuery looks for queries that a key can change: of SQL, with an expansion
-// that is not in quotes.
+// checkQuery looks for queries that a key can change: with an expansion that is
+// not in quotes.
 func (r *tableRef) checkQuery(path string) {
-	if r.kind != "mysql" && r.kind != "pgsql" && r.kind != "sqlite" {
+	param, quote := "query", byte('\'')
+	switch r.kind {
+	case "mongodb":
+		param, quote = "query_filter", '"'
+	case "mysql", "pgsql", "sqlite":
+	default:
 		return
 	}
 	text, ok := r.s.c.readFile(path)
@@ -77,22 +82,22 @@ func (r *tableRef) checkQuery(path string) {
 		return
 	}
 	for _, s := range list {
-		if s.Name != "query" {
+		if s.Name != param {
 			continue
 		}
-		if at := unquoted(s.Value); at != "" {
-			r.s.tell(Serious, "query", r.param, "in the query in %s, line %d, %s stands outside of single quotes. What is asked for comes from strangers, who can then make the database run statements of theirs. Write '%s'.",
-				path, s.Line, at, at)
+		if at := unquoted(s.Value, quote); at != "" {
+			r.s.tell(Serious, "query", r.param, "in the %s in %s, line %d, %s stands outside of quotes. What is asked for comes from strangers, who can then make the database do what they want. Write %c%s%c.",
+				param, path, s.Line, at, quote, at, quote)
 		}
 	}
 }
 
-// unquoted returns the first expansion of a query that is not in single quotes.
-func unquoted(query string) string {
+// unquoted returns the first expansion of a query that is not in quotes.
+func unquoted(query string, quote byte) string {
 	quoted := false
 	for i := 0; i < len(query); i++ {
 		switch {
-		case query[i] == '\'':
+		case query[i] == quote:
 			quoted = !quoted
 		case query[i] == '%' && i+1 < len(query):
 			i++
