@@ -20,7 +20,7 @@ func init() {
 
 // remote is a table of a type that this program does not link.
 type remote struct {
-	*proxy
+	proxy *proxy
 	uid   int
 	known bool
 }
@@ -30,38 +30,46 @@ func openRemote(typ, name string, o table.Options) (table.Table, error) {
 	if o.Mode != table.ReadOnly {
 		return nil, fmt.Errorf("%s map requires O_RDONLY access mode", spec)
 	}
-	var r *remote
+	var p *proxy
 	if o.Command {
-		r = &remote{proxy: newProxy("proxymap", spec, o, command(o.Config))}
+		p = newProxy("proxymap", spec, o, command(o.Config))
 	} else {
 		service := "proxymap"
 		if o.Config != nil {
 			service = o.Config.String(params.ProxymapServiceName)
 		}
-		r = &remote{proxy: newProxy(service, spec, o, client(ipc.Private, service, o.Config))}
+		p = newProxy(service, spec, o, client(ipc.Private, service, o.Config))
 	}
-	r.reasons = true
+	p.reasons = true
+	r := &remote{proxy: p}
 	r.uid, r.known = owner(name, o.Config)
-	status, why, err := r.call(Open, nil, nil)
+	status, why, err := p.call(Open, nil, nil)
 	switch {
 	case err != nil && o.Command:
 		return nil, fmt.Errorf("%s: %w", spec, err)
 	case err != nil:
-		return nil, fmt.Errorf("%s: the %s service, which has the %s client, does not answer: %s", spec, r.service, typ, syserr.Text(err))
+		return nil, fmt.Errorf("%s: the %s service, which has the %s client, does not answer: %s", spec, p.service, typ, syserr.Text(err))
 	case status == Denied:
 		return nil, fmt.Errorf("%s: the %s service does not approve this table: it is not that of Suffix, or has not seen main.cf as it is now; "+
-			"to approve this table, list proxy:%s in main.cf:proxy_read_maps", spec, r.service, spec)
+			"to approve this table, list proxy:%s in main.cf:proxy_read_maps", spec, p.service, spec)
 	case status != OK:
-		return nil, fmt.Errorf("%s open failed for table \"%s\": invalid request", r.service, spec)
-	case r.proxy.Flags()&table.Surrogate == 0:
+		return nil, fmt.Errorf("%s open failed for table \"%s\": invalid request", p.service, spec)
+	case p.Flags()&table.Surrogate == 0:
 		return r, nil
 	case why != nil && why.Err != nil:
 		return nil, why.Err
 	}
-	return nil, fmt.Errorf("the %s service cannot open %s", r.service, spec)
+	return nil, fmt.Errorf("the %s service cannot open %s", p.service, spec)
 }
 
-func (r *remote) Name() string { return r.name }
+func (r *remote) Name() string       { return r.proxy.name }
+func (r *remote) Fixed() bool        { return r.proxy.Fixed() }
+func (r *remote) Flags() table.Flags { return r.proxy.Flags() }
+func (r *remote) Changed() bool      { return false }
+func (r *remote) Close() error       { return nil }
+
+// Lookup asks the server for a key.
+func (r *remote) Lookup(key string) (string, bool, error) { return r.proxy.Lookup(key) }
 
 // Owner is the owner of the file that configures the client, or of main.cf:
 // who can change what the table says (spec tables §2.6).

@@ -70,12 +70,12 @@ func (t *cidr) add(src *rules.Source, line rules.Line) error {
 	if pattern == "" {
 		return errors.New("no address pattern")
 	}
-	if !isIf && value == "" {
-		return errors.New("no lookup result")
-	}
 	var err error
 	if r.block, err = netblock.Parse(pattern); err != nil {
 		return err
+	}
+	if !isIf && value == "" {
+		return errors.New("no lookup result")
 	}
 	if isIf {
 		t.program.If(line.Number, r)

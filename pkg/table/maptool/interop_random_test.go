@@ -13,7 +13,7 @@ import (
 )
 
 // randomScenarios is how many of them one run has. INTEROP_SEED repeats a run.
-const randomScenarios = 44
+const randomScenarios = 110
 
 // TestRandom compares what chance made: sources, keys, options, types.
 func TestRandom(t *testing.T) {
@@ -241,7 +241,7 @@ func (c *chance) networks() scenario {
 		case 1:
 			return c.of("endif", "ENDIF", "endif x") + "\n"
 		}
-		return c.of("", "", "!", "! ") + c.network() + c.of(" ", "\t", "") + c.of("x", "REJECT no", "", "$1") + "\n"
+		return c.of("", "", "!", "! ") + c.network() + c.of(" ", "\t", "") + c.of("x", "REJECT no", "", "$1", c.value()) + "\n"
 	})}}
 	keys := c.some(10, func() string {
 		return c.of("10.1.2.3", "192.168.1.1", "192.168.1.2", "::1", "2001:db8::7", "2001:DB8::7", "1.2.3.4", "::ffff:1.2.3.4", "foo", "", "10.1", "fe80::1%lo", "[::1]") + "\n"

@@ -78,12 +78,27 @@ func compare(t *testing.T, bin string, all []scenario) {
 		for j, step := range all[i].steps {
 			commands++
 			if real, ours := normal(step.command, r.real[j]), normal(step.command, r.ours[j]); real != ours {
-				t.Errorf("%s: %s < %q\nreal: %s\nours: %s\nfiles: %q", all[i].name, step.command, step.stdin, real, ours, all[i].files)
+				t.Errorf("%s: %s < %q\nreal: %s\nours: %s\nfiles: %q", all[i].name, step.command, step.stdin, differing(real, ours), differing(ours, real), all[i].files)
 				break // what follows is of this
 			}
 		}
 	}
 	t.Logf("%d scenarios, %d commands", len(all), commands)
+}
+
+// differing is the part of a long text that another one does not have.
+func differing(text, other string) string {
+	from := 0
+	for from < min(len(text), len(other)) && text[from] == other[from] {
+		from++
+	}
+	if from = max(from-100, 0); from > 0 {
+		text = "..." + text[from:]
+	}
+	if len(text) > 1000 {
+		text = text[:1000] + "..."
+	}
+	return text
 }
 
 // TestSameAsReal compares what was written by hand, scenario by scenario.

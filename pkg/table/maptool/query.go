@@ -34,8 +34,8 @@ func (s *searcher) find(key string) (value string, found bool, err error) {
 			continue
 		}
 		if value == "" {
-			maillog.Warnf("table %s: key %s: empty string result is not allowed", h.Name(), key)
-			maillog.Warnf("table %s should return NO RESULT in case of NOT FOUND", h.Name())
+			maillog.Warnf("table %s: key %s: empty string result is not allowed", spec, key)
+			maillog.Warnf("table %s should return NO RESULT in case of NOT FOUND", spec)
 		}
 		if s.files {
 			if value, err = table.DecodeFileValue(value); err != nil {
@@ -179,10 +179,10 @@ func (t *tool) list(spec string) error {
 			return nil
 		}
 		if key == "" {
-			maillog.Warnf("table %s: empty lookup key value is not allowed", h.Name())
+			maillog.Warnf("table %s: empty lookup key value is not allowed", spec)
 		} else if value == "" {
-			maillog.Warnf("table %s: key %s: empty string result is not allowed", h.Name(), key)
-			maillog.Warnf("table %s should return NO RESULT in case of NOT FOUND", h.Name())
+			maillog.Warnf("table %s: key %s: empty string result is not allowed", spec, key)
+			maillog.Warnf("table %s should return NO RESULT in case of NOT FOUND", spec)
 		}
 		if t.files {
 			decoded, err := table.DecodeFileValue(value)

@@ -90,10 +90,8 @@ var errTemplate = errors.New("bad replacement syntax")
 func (s *Source) Template(line int, text string, d *Dialect) (Template, error) {
 	var t Template
 	var literal strings.Builder
-	bad := func() (Template, error) {
-		s.Warn(line, "bad replacement syntax: skipping this rule")
-		return Template{}, errTemplate
-	}
+	bad := false // the rest is looked at all the same
+scan:
 	for i := 0; i < len(text); {
 		if text[i] != '$' {
 			literal.WriteByte(text[i])
@@ -107,23 +105,27 @@ func (s *Source) Template(line int, text string, d *Dialect) (Template, error) {
 			continue
 		}
 		name, n, truncated := macroName(text[i:])
-		if truncated {
-			maillog.Warnf("truncated macro reference: \"%s\"", text)
-			return bad()
-		}
-		if name == "" {
-			maillog.Warnf("empty macro name: \"%s\"", text)
-			return bad()
-		}
 		i += n
-		if strings.Trim(name, "0123456789") != "" {
+		group := 0
+		switch {
+		case truncated:
+			maillog.Warnf("truncated macro reference: \"%s\"", text)
+			bad = true
+			break scan
+		case name == "":
+			maillog.Warnf("empty macro name: \"%s\"", text)
+			bad = true
+			break scan
+		case strings.Trim(name, "0123456789") != "":
 			s.Warn(line, "non-numeric replacement index \"%s\"", name)
-			return bad()
-		}
-		group := number(name)
-		if group == 0 {
-			s.Warn(line, "%s replacement index \"%s\"", d.IndexZero, name)
-			return bad()
+			bad = true
+			continue
+		default:
+			if group = number(name); group == 0 {
+				s.Warn(line, "%s replacement index \"%s\"", d.IndexZero, name)
+				bad = true
+				continue
+			}
 		}
 		if t.Max == 0 && t.Min == 0 {
 			t.Max, t.Min = group, group
@@ -134,6 +136,10 @@ func (s *Source) Template(line int, text string, d *Dialect) (Template, error) {
 			literal.Reset()
 		}
 		t.parts = append(t.parts, part{group: group})
+	}
+	if bad {
+		s.Warn(line, "bad replacement syntax: skipping this rule")
+		return Template{}, errTemplate
 	}
 	if len(t.parts) == 0 {
 		t.plain = literal.String()
