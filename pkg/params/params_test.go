@@ -3,6 +3,7 @@ package params
 import (
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -49,6 +50,54 @@ func TestUpToDate(t *testing.T) {
 		}
 		if def := col[2]; !strings.HasPrefix(def, "(") && strings.TrimSuffix(p.Default, " ") != def || p.Programs != col[6] || p.Meaning != col[11] {
 			t.Errorf("%s differs: run go generate", col[0])
+		}
+		kind, choices, _ := strings.Cut(col[1], "; enum ")
+		unit := ""
+		if p.Unit != 0 {
+			unit = string(p.Unit)
+		}
+		if kinds[p.Kind] != strings.TrimSuffix(kind, "-expr") || (p.Flags&Expr != 0) != strings.HasSuffix(kind, "-expr") || p.Choices != choices ||
+			limitText(p.Min) != strings.TrimPrefix(col[3], "-") || limitText(p.Max) != strings.TrimPrefix(col[4], "-") || unit != strings.TrimPrefix(col[5], "-") {
+			t.Errorf("%s: %+v", line, p)
+		}
+	}
+}
+
+var kinds = map[Kind]string{KindString: "string", KindRaw: "raw", KindBool: "bool", KindInt: "int", KindLong: "long", KindTime: "time", KindComputed: "computed"}
+
+func limitText(limit int64) string {
+	if limit == NoLimit {
+		return ""
+	}
+	return strconv.FormatInt(limit, 10)
+}
+
+// A default is within its own limits, and one of its choices.
+func TestDefaultsFit(t *testing.T) {
+	all := All()
+	for i := range all {
+		p := &all[i]
+		if p.Kind == KindTime && p.Unit == 0 {
+			t.Errorf("%s: a time without unit", p.Name)
+		}
+		if p.Kind != KindTime && p.Unit != 0 {
+			t.Errorf("%s: a unit without time", p.Name)
+		}
+		if p.Min != NoLimit && p.Max != NoLimit && p.Min > p.Max {
+			t.Errorf("%s: limits %d and %d", p.Name, p.Min, p.Max)
+		}
+		if n, err := strconv.ParseInt(p.Default, 10, 64); err == nil && (p.Kind == KindInt || p.Kind == KindLong) && p.Flags&ReadOnly == 0 &&
+			(p.Min != NoLimit && n < p.Min || p.Max != NoLimit && n > p.Max) {
+			t.Errorf("%s = %d is outside its limits", p.Name, n)
+		}
+		if strings.Contains(p.Choices, "|") && !strings.HasPrefix(p.Choices, "list:") && !strings.Contains(p.Default, "$") {
+			word := p.Default
+			if word == "" {
+				word = "(empty)"
+			}
+			if !slices.Contains(strings.Split(p.Choices, "|"), word) {
+				t.Errorf("%s = %s is not among %s", p.Name, word, p.Choices)
+			}
 		}
 	}
 }
