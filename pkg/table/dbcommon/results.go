@@ -69,7 +69,11 @@ func (c *Client) Wanted(key string) (bool, error) {
 	if !a.at || a.localpart == "" || a.domain == "" {
 		return false, nil
 	}
-	return c.domain.Match(a.domain)
+	wanted, err := c.domain.Match(a.domain)
+	if err != nil && c.options.Command {
+		maillog.Warnf("%s", err) // what is fatal to others is not so here
+	}
+	return wanted, err
 }
 
 // Results gathers the values found for one key into one value.

@@ -90,6 +90,23 @@ func TestWanted(t *testing.T) {
 	}
 }
 
+// A failed lookup in the list of domains is warned about once, everywhere.
+func TestDomainListFails(t *testing.T) {
+	for _, command := range []bool{false, true} {
+		s := source(t, "domain = fail:x")
+		s.options.Command = command
+		client := s.Client()
+		logged := tabletest.Logged(t, func() {
+			if _, err := client.Wanted("x@y"); err == nil {
+				t.Error("no error")
+			}
+		})
+		if len(logged) != 1 || logged[0] != "warning: "+s.Name()+": fail:x: table lookup problem" {
+			t.Error(logged)
+		}
+	}
+}
+
 // A command ends with what is wrong in the list of domains.
 func TestBadDomainList(t *testing.T) {
 	for list, want := range map[string]string{"/nonexistent": "open file /nonexistent: No such file or directory", "!": "PATH: no pattern after '!'"} {

@@ -11,12 +11,14 @@ import (
 	"suffix/pkg/syserr"
 )
 
-// tlsSettings are the TLS parameters of a table.
+// tlsSettings are the TLS parameters of a table. Without any there is no TLS;
+// with any it is used where the server has it, and with verify it is a must.
+// A certificate authority that is named must have signed the certificate in any case.
 type tlsSettings struct {
 	cert, key      string
 	caFile, caPath string
 	ciphers        string
-	verify         bool // the server must have TLS and a certificate for its name
+	verify         bool // the server must have TLS, and a certificate for its name
 }
 
 // used says whether TLS is wanted at all.
@@ -40,18 +42,13 @@ func (s *tlsSettings) config(host string) (*tls.Config, error) {
 			return nil, fmt.Errorf("TLS/SSL error: no usable cipher in \"%s\"", s.ciphers)
 		}
 	}
-	if !s.verify {
-		return c, nil
-	}
-	roots, err := s.roots()
-	if err != nil {
-		return nil, err
-	}
-	c.VerifyConnection = func(state tls.ConnectionState) error {
-		if err := verify(state, roots, host); err != nil {
-			return fmt.Errorf("TLS/SSL error: %w", err)
+	if s.verify || s.caFile != "" || s.caPath != "" {
+		c.VerifyConnection = func(state tls.ConnectionState) error {
+			if err := s.check(state, host); err != nil {
+				return fmt.Errorf("TLS/SSL error: %w", err)
+			}
+			return nil
 		}
-		return nil
 	}
 	return c, nil
 }
@@ -65,26 +62,30 @@ func (s *tlsSettings) roots() (*x509.CertPool, error) {
 		}
 		var err error
 		if files, err = filepath.Glob(filepath.Join(s.caPath, "*")); err != nil {
-			return nil, fmt.Errorf("TLS/SSL error: %s: %w", s.caPath, err)
+			return nil, fmt.Errorf("%s: %w", s.caPath, err)
 		}
 	}
 	pool := x509.NewCertPool()
 	for _, file := range files {
 		pem, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("TLS/SSL error: %s: %s", file, syserr.Text(err))
+			return nil, fmt.Errorf("%s: %s", file, syserr.Text(err))
 		}
 		if !pool.AppendCertsFromPEM(pem) && s.caFile != "" {
-			return nil, fmt.Errorf("TLS/SSL error: %s: no certificate found", file)
+			return nil, fmt.Errorf("%s: no certificate found", file)
 		}
 	}
 	return pool, nil
 }
 
-// verify checks the server's certificate: its chain, and its name. Database
-// servers often make their own certificates, without alternative names; then
-// the common name counts.
-func verify(state tls.ConnectionState, roots *x509.CertPool, host string) error {
+// check verifies the server's certificate: its chain, and with tls_verify_cert
+// its name. Database servers often make their own certificates, without
+// alternative names; then the common name counts.
+func (s *tlsSettings) check(state tls.ConnectionState, host string) error {
+	roots, err := s.roots()
+	if err != nil {
+		return err
+	}
 	leaf := state.PeerCertificates[0]
 	others := x509.NewCertPool()
 	for _, c := range state.PeerCertificates[1:] {
@@ -92,6 +93,9 @@ func verify(state tls.ConnectionState, roots *x509.CertPool, host string) error 
 	}
 	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: others}); err != nil {
 		return err
+	}
+	if !s.verify {
+		return nil
 	}
 	if len(leaf.DNSNames)+len(leaf.IPAddresses) > 0 {
 		return leaf.VerifyHostname(host)
