@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 const (
 	envCommand   = "POSTCONF_TEST_COMMAND"
 	envSizeLimit = "POSTCONF_TEST_SIZE_LIMIT" // bytes that it may write to a file
+	envUser      = "POSTCONF_TEST_USER"       // number of the user that it becomes
 )
 
 func init() { fatalPause = 0 }
@@ -27,16 +29,33 @@ func TestMain(m *testing.M) {
 	if os.Getenv(envCommand) == "" {
 		os.Exit(m.Run())
 	}
-	if text := os.Getenv(envSizeLimit); text != "" {
-		n, err := strconv.ParseUint(text, 10, 63)
-		if err == nil {
-			err = unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: n, Max: n})
-		}
-		if err != nil {
-			panic(err)
-		}
+	if err := confine(); err != nil {
+		panic(err)
 	}
 	main()
+}
+
+// confine takes from the command what a test wants it to do without.
+func confine() error {
+	if text := os.Getenv(envSizeLimit); text != "" {
+		n, err := strconv.ParseUint(text, 10, 63)
+		if err != nil {
+			return err
+		}
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: n, Max: n}); err != nil {
+			return err
+		}
+	}
+	if text := os.Getenv(envUser); text != "" {
+		id, err := strconv.Atoi(text)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(id), syscall.Setuid(id)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // result is what a command did.

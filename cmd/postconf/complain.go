@@ -31,22 +31,33 @@ func (p *postconf) complain(ofMaster bool) error {
 }
 
 func (p *postconf) complainScope(file string, settings map[string]string, user map[string]bool) (deprecated bool) {
-	for _, name := range sortedKeys(settings) {
-		_, ofService := p.names.service[name]
+	var list []string
+	for name := range settings {
+		if deprecation(name) != "" || !p.inUse(name, user) {
+			list = append(list, name)
+		}
+	}
+	sort.Strings(list)
+	for _, name := range list {
 		instead := deprecation(name)
 		switch {
-		case params.Lookup(name) == nil && !ofService && !user[name] && !p.names.user[name]:
-			if instead != "" {
-				p.warn(file + ": support for parameter " + name + " has been removed; instead, " + instead)
-			} else {
-				p.warn(file + ": unused parameter: " + name + "=" + settings[name])
-			}
-		case instead != "":
+		case instead == "":
+			p.warn(file + ": unused parameter: " + name + "=" + settings[name])
+		case p.inUse(name, user):
 			p.warn(file + ": support for parameter \"" + name + "\" will be removed; instead, " + instead)
+		default:
+			p.warn(file + ": support for parameter " + name + " has been removed; instead, " + instead)
 		}
 		deprecated = deprecated || instead != ""
 	}
 	return deprecated
+}
+
+// inUse tells whether a name means anything: to a program, or to another
+// setting, in main.cf or in the service whose user-defined names are given.
+func (p *postconf) inUse(name string, user map[string]bool) bool {
+	_, ofService := p.names.service[name]
+	return ofService || user[name] || p.names.user[name] || params.Lookup(name) != nil
 }
 
 // deprecation says what to do instead of setting a parameter; "" for one that

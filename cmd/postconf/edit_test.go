@@ -51,7 +51,7 @@ func TestEditMain(t *testing.T) {
 func TestEditFileHandling(t *testing.T) {
 	dir := setup(t, "a = 1\n", "")
 	path := filepath.Join(dir, "main.cf")
-	if err := os.Chmod(path, 0o600); err != nil {
+	if err := os.Chmod(path, 0o640); err != nil {
 		t.Fatal(err)
 	}
 	victim := filepath.Join(dir, "victim")
@@ -74,7 +74,7 @@ func TestEditFileHandling(t *testing.T) {
 		if text, err := os.ReadFile(victim); string(text) != "v" || err != nil {
 			t.Errorf("%s: victim is %q, %v", name, text, err)
 		}
-		if st, err := os.Stat(path); err != nil || st.Mode() != 0o644 {
+		if st, err := os.Stat(path); err != nil || st.Mode() != 0o640 {
 			t.Errorf("%s: mode %v, %v", name, st.Mode(), err)
 		}
 	}

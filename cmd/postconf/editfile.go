@@ -2,8 +2,13 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -11,7 +16,10 @@ import (
 )
 
 // rewrite replaces a file by what edit makes of its text. Nobody ever sees
-// half of it, and two editors wait for each other (spec config §13.7).
+// half of it, and two editors wait for each other (spec config §13.7): the lock
+// is FILE.tmp, which in the end is renamed to FILE. The new file has the owner
+// and the permissions of the old one. A symbolic link stays; the file that it
+// leads to is replaced.
 func rewrite(path string, edit func(text string, out *bufio.Writer) error) error {
 	tmp := path + ".tmp"
 	f, err := lockTemporary(tmp)
@@ -19,35 +27,78 @@ func rewrite(path string, edit func(text string, out *bufio.Writer) error) error
 		return fmt.Errorf("open %s: %s", tmp, syserr.Text(err))
 	}
 	defer f.Close()
-	text, err := os.ReadFile(path)
+	real := path
+	if st, err := os.Lstat(path); err == nil && st.Mode()&os.ModeSymlink != 0 {
+		if real, err = filepath.EvalSymlinks(path); err != nil {
+			if _, _, openErr := readWhole(path); openErr != nil {
+				err = openErr // says it better
+			}
+			_ = os.Remove(tmp)
+			return err
+		}
+		// Whoever edits the file by its other name has another lock.
+		defer os.Remove(tmp)
+		tmp = real + ".tmp"
+		if f, err = lockTemporary(tmp); err != nil {
+			return fmt.Errorf("open %s: %s", tmp, syserr.Text(err))
+		}
+		defer f.Close()
+	}
+	text, old, err := readWhole(path)
 	if err != nil {
 		_ = os.Remove(tmp)
-		if e, ok := err.(*os.PathError); ok && e.Op == "read" {
-			return fmt.Errorf("read %s: %s", path, syserr.Text(err))
-		}
-		return fmt.Errorf("open %s for reading: %s", path, syserr.Text(err))
+		return err
 	}
 	if err := f.Truncate(0); err != nil {
 		return fmt.Errorf("truncate %s: %s", tmp, syserr.Text(err))
 	}
-	out := bufio.NewWriter(f)
-	if err := edit(string(text), out); err != nil {
+	out := bufio.NewWriterSize(f, 64<<10)
+	if err := edit(text, out); err != nil {
 		return err
 	}
-	err = out.Flush()
+	err = out.Flush() // tells about errors before it, too
 	if err == nil {
-		err = f.Chmod(0o644)
+		err = likeOld(f, old)
 	}
 	if err == nil {
 		err = f.Sync()
 	}
 	if err != nil {
+		_ = os.Remove(tmp)
 		return fmt.Errorf("close %s: %s", tmp, syserr.Text(err))
 	}
-	if err := os.Rename(tmp, path); err != nil {
-		return fmt.Errorf("rename %s to %s: %s", tmp, path, syserr.Text(err))
+	if err := os.Rename(tmp, real); err != nil {
+		return fmt.Errorf("rename %s to %s: %s", tmp, real, syserr.Text(err))
 	}
 	return nil
+}
+
+// readWhole returns the text of a file and what is known about it.
+func readWhole(path string) (text string, st os.FileInfo, err error) {
+	f, err := os.Open(path)
+	if err == nil {
+		defer f.Close()
+		st, err = f.Stat()
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("open %s for reading: %s", path, syserr.Text(err))
+	}
+	data, err := io.ReadAll(f)
+	if err != nil {
+		return "", nil, fmt.Errorf("read %s: %s", path, syserr.Text(err))
+	}
+	return string(data), st, nil
+}
+
+// likeOld gives a file the owner and the permissions of the one that it is
+// going to replace. Who may not give files away keeps this one.
+func likeOld(f *os.File, old os.FileInfo) error {
+	if owner, ok := old.Sys().(*syscall.Stat_t); ok && (int(owner.Uid) != os.Geteuid() || int(owner.Gid) != os.Getegid()) {
+		if err := f.Chown(int(owner.Uid), int(owner.Gid)); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	return f.Chmod(old.Mode().Perm())
 }
 
 // lockTemporary creates the temporary file, or takes over one that an editor

@@ -54,24 +54,31 @@ func (p *postconf) changes(parts int, usage string, check func(*change) error) (
 
 // editServices replaces, adds, deletes or comments out whole entries.
 func (p *postconf) editServices() error {
-	list, err := p.changes(2, "-Me, -MX or -M# requires service_name/type", func(c *change) (err error) {
-		if !p.has(optE) {
-			return nil
-		}
-		if c.entry, err = p.parseService(c.value); errors.Is(err, errFieldCount) {
-			return fmt.Errorf("%w: \"%s\"", err, c.text)
-		}
-		return err
-	})
+	list, err := p.changes(2, "-Me, -MX or -M# requires service_name/type", func(*change) error { return nil })
 	if err != nil {
 		return err
+	}
+	parse := func() (err error) {
+		for _, c := range list {
+			if !p.has(optE) {
+				continue
+			}
+			if c.entry, err = p.parseService(c.value); errors.Is(err, errFieldCount) {
+				return fmt.Errorf("%w: \"%s\"", err, c.text)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	edit := func(e *entry, out *bufio.Writer) error {
 		i := slices.IndexFunc(list, func(c *change) bool {
 			return fits(c.part(0), e.name) && fits(c.part(1), e.kind) || c.entry != nil && c.entry.key() == e.name+"/"+e.kind
 		})
 		if i < 0 {
-			return e.copyTo(out)
+			e.copyTo(out)
+			return nil
 		}
 		if c := list[i]; c.entry != nil && !c.done {
 			c.done = true
@@ -80,14 +87,14 @@ func (p *postconf) editServices() error {
 		for _, line := range e.lines {
 			switch {
 			case isIgnored(line):
-				_, _ = out.WriteString(line) // an error stays with the writer until its Flush
+				_, _ = out.WriteString(line)
 			case p.has(optHash):
 				_, _ = out.WriteString("#" + line)
 			}
 		}
 		return nil
 	}
-	return p.rewriteServices(edit, func(out *bufio.Writer) {
+	return p.rewriteServices(parse, edit, func(out *bufio.Writer) {
 		for _, c := range list {
 			if c.entry != nil && !c.done {
 				fmt.Fprintln(out, c.entry.text(true))
@@ -208,17 +215,18 @@ func (p *postconf) changeServices(list []*change, apply func(*service, *change) 
 			}
 		}
 		if s == nil {
-			return e.copyTo(out)
+			e.copyTo(out)
+			return nil
 		}
 		for _, line := range e.lines {
 			if isIgnored(line) {
-				_, _ = out.WriteString(line) // an error stays with the writer until its Flush
+				_, _ = out.WriteString(line)
 			}
 		}
-		_, err := fmt.Fprintln(out, s.text(true))
-		return err
+		fmt.Fprintln(out, s.text(true))
+		return nil
 	}
-	return p.rewriteServices(edit, func(*bufio.Writer) {
+	return p.rewriteServices(nil, edit, func(*bufio.Writer) {
 		for _, c := range list {
 			if !c.done {
 				p.warn("unmatched service_name/type: \"" + c.text + "\"")
@@ -235,13 +243,10 @@ type entry struct {
 	lines      []string
 }
 
-func (e *entry) copyTo(out *bufio.Writer) error {
+func (e *entry) copyTo(out *bufio.Writer) {
 	for _, line := range e.lines {
-		if _, err := out.WriteString(line); err != nil {
-			return err
-		}
+		_, _ = out.WriteString(line)
 	}
-	return nil
 }
 
 // joined is the logical line, with its line feeds.
@@ -256,10 +261,16 @@ func (e *entry) joined() string {
 }
 
 // rewriteServices hands each entry of master.cf to edit, which writes what it
-// becomes; finish writes what comes at the end.
-func (p *postconf) rewriteServices(edit func(*entry, *bufio.Writer) error, finish func(*bufio.Writer)) error {
+// becomes; finish writes what comes at the end. begin, if not nil, is called
+// when nobody else edits the file. Errors of writing stay with the writer.
+func (p *postconf) rewriteServices(begin func() error, edit func(*entry, *bufio.Writer) error, finish func(*bufio.Writer)) error {
 	path := p.dir + "/master.cf"
 	return rewrite(path, func(text string, out *bufio.Writer) error {
+		if begin != nil {
+			if err := begin(); err != nil {
+				return err
+			}
+		}
 		var current *entry
 		number := 0
 		for line := range physicalLines(text) {
@@ -267,8 +278,8 @@ func (p *postconf) rewriteServices(edit func(*entry, *bufio.Writer) error, finis
 			if isIgnored(line) || isSpaceByte(line[0]) {
 				if current != nil {
 					current.lines = append(current.lines, line)
-				} else if _, err := out.WriteString(line); err != nil {
-					return err
+				} else {
+					_, _ = out.WriteString(line)
 				}
 				continue
 			}

@@ -48,7 +48,7 @@ func declarations(t *testing.T) map[string]declaration {
 // Parameters that only 3.7 has.
 var removed = map[string]string{
 	"tls_legacy_public_key_fingerprints": "no",
-	"tlsproxy_client_loglevel_parameter": "$smtp_tls_loglevel",
+	"tlsproxy_client_loglevel_parameter": "smtp_tls_loglevel",
 }
 
 func settingsOf(text string) map[string]string {

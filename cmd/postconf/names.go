@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"sort"
 
 	"suffix/pkg/config"
 	"suffix/pkg/macro"
@@ -95,7 +96,7 @@ func (p *postconf) register() error {
 }
 
 // deriveDefaults works out the defaults that depend on the host, to see that
-// this can be done. Only a setting can spoil the list of networks.
+// this can be done. Whether there are interfaces is not looked at where any will do.
 func (p *postconf) deriveDefaults() {
 	set := func(name string) bool { _, ok := p.main.settings[name]; return ok }
 	for _, name := range [...]string{"myhostname", "mydomain"} {
@@ -103,8 +104,13 @@ func (p *postconf) deriveDefaults() {
 			p.main.config.Default(name)
 		}
 	}
-	if !set("mynetworks") && (set("inet_interfaces") || set("inet_protocols") || set("mynetworks_style")) {
+	interfaces, own := p.main.settings["inet_interfaces"]
+	switch {
+	case set("mynetworks"):
+	case set("mynetworks_style") || own && interfaces != "all" && interfaces != "loopback-only":
 		p.main.config.Default("mynetworks")
+	default:
+		p.main.config.Protocols()
 	}
 }
 
@@ -117,11 +123,16 @@ func isListed(name string) bool {
 
 // dropReadOnly warns about settings of what a program sets by itself, and forgets them.
 func (p *postconf) dropReadOnly(file string, settings map[string]string) {
-	for _, name := range sortedKeys(settings) {
+	var list []string
+	for name := range settings {
 		if isReadOnly(name) {
-			p.warn(file + ": read-only parameter assignment: " + name + "=" + settings[name])
-			delete(settings, name)
+			list = append(list, name)
 		}
+	}
+	sort.Strings(list)
+	for _, name := range list {
+		p.warn(file + ": read-only parameter assignment: " + name + "=" + settings[name])
+		delete(settings, name)
 	}
 }
 

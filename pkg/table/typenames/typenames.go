@@ -7,7 +7,7 @@ import "slices"
 
 // Light are the types that every program opens by itself: those that package
 // alltables registers.
-var Light = []string{"btree", "cdb", "cidr", "debug", "environ", "fail", "hash", "inline", "internal", "lmdb", "memcache", "pcre",
+var Light = []string{"btree", "cdb", "cidr", "debug", "environ", "fail", "hash", "inline", "internal", "lmdb", "memcache", "nis", "pcre",
 	"pebble", "pipemap", "proxy", "randmap", "regexp", "socketmap", "static", "tcp", "texthash", "unionmap", "unix"}
 
 // Heavy are the types of databases whose clients only the proxymap executable
