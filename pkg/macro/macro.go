@@ -182,7 +182,8 @@ func (x *expander) operand(text string) (string, error) {
 
 // Names calls visit for every name that occurs in text, in both branches of
 // conditionals and in the operands of comparisons, without expanding values.
-// test is true where the name is only tested (${name?...}).
+// test is true where the name is only tested (${name?...}). Names in front of a
+// mistake among the branches of a conditional are visited, as in Postfix.
 func Names(text string, visit func(name string, test bool)) error {
 	return names(text, visit, 0)
 }
@@ -198,9 +199,9 @@ func names(text string, visit func(string, bool), depth int) error {
 			visit(tok.text, false)
 			return nil
 		}
-		b, err := parseBody(tok.text)
-		if err != nil {
-			return err
+		b, bodyErr := parseBody(tok.text)
+		if bodyErr != nil && !b.tested {
+			return bodyErr
 		}
 		parts := []string{b.yes, b.no}
 		switch {
@@ -216,7 +217,7 @@ func names(text string, visit func(string, bool), depth int) error {
 				return err
 			}
 		}
-		return nil
+		return bodyErr
 	})
 }
 

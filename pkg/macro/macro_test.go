@@ -167,6 +167,20 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// Names in front of a mistake count when the mistake is among the branches.
+func TestNamesBeforeMistake(t *testing.T) {
+	for text, want := range map[string]string{
+		"${a?{$b}x}": "a b", "${a?{$b}:{$c}x}": "a b c", "${{$a}=={$b}?{$c}x}": "a b c", "${{$a}=={$b}x}": "a b",
+		"${{$a}={$b}}": "", "${{$a}==levl{$b}}": "", "${{$a} == $b}": "", "${a-b}": "", "${a?{$b}": "", "$a$": "a",
+	} {
+		var got []string
+		err := Names(text, func(name string, _ bool) { got = append(got, name) })
+		if err == nil || strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, %v; want %q", text, got, err, want)
+		}
+	}
+}
+
 func FuzzExpand(f *testing.F) {
 	for _, s := range []string{"$A${B?{x}:{y}}", "${{a}<level{3.6}?{x}:{$C}}", "$(A:b)$$", "${domain_to_utf8{xn--x}}", "${"} {
 		f.Add(s)

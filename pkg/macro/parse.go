@@ -114,6 +114,7 @@ type bodyParts struct {
 	operator           string
 	level              bool // compare compatibility levels
 	function, argument string
+	tested             bool   // the condition is well formed
 	branches           bool   // a ? or : is there
 	yes, no            string // text for each outcome
 }
@@ -126,6 +127,7 @@ func parseBody(text string) (b bodyParts, err error) {
 		if rest, err = parseComparison(&b, rest); err != nil {
 			return b, err
 		}
+		b.tested = true
 		if rest == "" {
 			return b, nil
 		}
@@ -146,7 +148,7 @@ func parseBody(text string) (b bodyParts, err error) {
 		}
 		rest = after
 	}
-	b.branches = true
+	b.tested, b.branches = true, true
 	return b, parseBranches(&b, rest)
 }
 
