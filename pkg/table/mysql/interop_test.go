@@ -16,7 +16,9 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	_ "suffix/pkg/alltables"
+	"suffix/pkg/table"
 	"suffix/pkg/table/dbcommon/dbtest"
+	"suffix/pkg/table/tabletest"
 )
 
 // server is the private MariaDB of these tests.
@@ -54,7 +56,9 @@ func startServer() (stop func(), err error) {
 }
 
 // fill runs the statements of initScript.
-func fill() error {
+func fill() error { return execute(strings.Split(initScript(), ";\n")...) }
+
+func execute(statements ...string) error {
 	c := mysql.NewConfig()
 	c.User, c.Net, c.Addr = "root", "unix", server.socket
 	connector, err := mysql.NewConnector(c)
@@ -66,7 +70,7 @@ func fill() error {
 		return err
 	}
 	defer raw.Close()
-	for _, statement := range strings.Split(initScript(), ";\n") {
+	for _, statement := range statements {
 		if _, err := raw.(driver.ExecerContext).ExecContext(context.Background(), statement, nil); err != nil && statement != "" {
 			return fmt.Errorf("%s: %w", statement, err)
 		}
@@ -230,4 +234,66 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	find()
+}
+
+// Whatever bytes a key has, it stays inside of its literal, in character sets
+// with half a backslash too.
+func TestRandomBytes(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	pieces := []string{"'", "\\", "\"", "a", "%", "é", "\n", "\x00", "\x1a", "\xbf", "\x95", "\x81", "\xa4", "\xff", "\x30", " or 1=1 -- ", ";", "''", "\\'"}
+	if err := execute("SET GLOBAL max_statement_time = 20"); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []string{"", "NO_BACKSLASH_ESCAPES"} {
+		if err := execute("SET GLOBAL sql_mode = '" + mode + "'"); err != nil {
+			t.Fatal(err)
+		}
+		for _, charset := range []string{"utf8mb4", "latin1", "gbk", "sjis", "cp932", "big5"} {
+			h := open(t, fmt.Sprintf("hosts = 127.0.0.1:%d\nuser = u\npassword = p w#1\ndbname = d\ncharset = %s\nquery = SELECT 'start', HEX('%%s'), 'end'\n", server.port, charset))
+			for range 150 {
+				key := ""
+				for range 1 + r.IntN(8) {
+					key += pieces[r.IntN(len(pieces))]
+				}
+				var value string
+				logged := tabletest.Logged(t, func() { value = tabletest.Find(t, h.As(table.Options{Flags: table.Lock}), key) })
+				whole := fmt.Sprintf("start,%X,end", key)
+				switch {
+				case value == whole:
+				case charset == "latin1":
+					t.Errorf("%s %s: %q: %s %s", mode, charset, key, value, logged)
+				case strings.HasPrefix(value, "start,") && strings.HasSuffix(value, ",end") && strings.Count(value, ",") == 2: // cleaned by the server
+				case value == "error" && len(logged) > 0 && strings.Contains(logged[0], "Invalid"):
+				default:
+					t.Errorf("%s %s: %q: %s %s", mode, charset, key, value, logged)
+				}
+			}
+		}
+	}
+}
+
+func TestUnknownCharset(t *testing.T) {
+	h := open(t, fmt.Sprintf("hosts = 127.0.0.1:%d\nuser = u\npassword = p w#1\ndbname = d\ncharset = klingon\nquery = SELECT 1\n", server.port))
+	logged := tabletest.Logged(t, func() {
+		if value := tabletest.Find(t, h, "x"); value != "error" {
+			t.Error(value)
+		}
+	})
+	if want := "warning: dict_mysql: mysql_set_character_set 'klingon' failed: Unknown character set: 'klingon'"; len(logged) != 2 || logged[0] != want {
+		t.Error(logged)
+	}
+}
+
+// A query without end is stopped, and the connection is not used again.
+func TestSlowQuery(t *testing.T) {
+	h := open(t, fmt.Sprintf("hosts = 127.0.0.1:%d\nuser = u\npassword = p w#1\ndbname = d\nquery = SELECT SLEEP(%%u)\n", server.port))
+	pool(h).Query = shortTime
+	logged := tabletest.Logged(t, func() {
+		if value := tabletest.Find(t, h, "19"); value != "error" {
+			t.Error(value)
+		}
+	})
+	if len(logged) != 2 || !strings.HasSuffix(logged[0], "(time limit exceeded)") {
+		t.Error(logged)
+	}
 }

@@ -11,11 +11,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	_ "suffix/pkg/alltables"
+	"suffix/pkg/table"
 	"suffix/pkg/table/dbcommon/dbtest"
+	"suffix/pkg/table/tabletest"
 )
 
 // server is the private PostgreSQL of these tests.
@@ -220,4 +223,53 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	find()
+}
+
+// Random keys arrive as they are, whatever way of quoting the server wants.
+func TestRandomBytes(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	pieces := []string{"'", "\\", "\"", "a", "%", "$", "é", "😀", "\n", "\x01", "\xc3", "\xff", "--", ";", "E'", "''", "\\'"}
+	for _, user := range []string{"u", "old"} {
+		h := open(t, fmt.Sprintf("hosts = 127.0.0.1:%d\nuser = %s\npassword = p w#1\ndbname = d\nquery = SELECT encode(convert_to('%%s', 'UTF8'), 'hex'), 'end'\n", server.port, user))
+		tabletest.Logged(t, func() {
+			for range 300 {
+				key := ""
+				for range 1 + r.IntN(8) {
+					key += pieces[r.IntN(len(pieces))]
+				}
+				want := fmt.Sprintf("%x,end", key)
+				if !utf8.ValidString(key) {
+					want = "none"
+				}
+				if value := tabletest.Find(t, h.As(table.Options{Flags: table.Lock}), key); value != want {
+					t.Errorf("%s: %q: %s", user, key, value)
+				}
+			}
+		})
+	}
+}
+
+// Keys in UTF-8 are found, by default.
+func TestUTF8(t *testing.T) {
+	if err := execute("d", "CREATE TABLE w (k text, v text)", "INSERT INTO w VALUES ('grün@münchen.example', 'größe')", "GRANT ALL ON w TO PUBLIC"); err != nil {
+		t.Fatal(err)
+	}
+	h := open(t, fmt.Sprintf("hosts = 127.0.0.1:%d\nuser = u\ndbname = d\nquery = SELECT v FROM w WHERE k = '%%s'\n", server.port))
+	if value := tabletest.Find(t, h, "Grün@München.example"); value != "größe" {
+		t.Error(value)
+	}
+}
+
+// A query without end is stopped, and the connection is not used again.
+func TestSlowQuery(t *testing.T) {
+	h := open(t, fmt.Sprintf("hosts = 127.0.0.1:%d\nuser = u\ndbname = d\nquery = SELECT pg_sleep(%%u)\n", server.port))
+	pool(h).Query = shortTime
+	logged := tabletest.Logged(t, func() {
+		if value := tabletest.Find(t, h, "300"); value != "error" {
+			t.Error(value)
+		}
+	})
+	if len(logged) != 2 || !strings.HasSuffix(logged[0], "time limit exceeded?") {
+		t.Error(logged)
+	}
 }
