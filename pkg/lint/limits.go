@@ -26,7 +26,7 @@ func (c *checker) checkLimits() {
 		if !s.explicit(at) {
 			at = "message_size_limit"
 		}
-		if box.daemon == "virtual" && !s.usesVirtual() {
+		if len(c.running(box.daemon)) == 0 || box.daemon == "virtual" && !s.usesVirtual() {
 			continue
 		}
 		if size <= 0 {

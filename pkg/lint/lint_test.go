@@ -211,6 +211,7 @@ func TestRules(t *testing.T) {
 		{name: "index for patterns", rule: "table", sev: Advice, bad: setup{main: "header_checks = texthash:DIR/aliases\n"}, says: "regexp or pcre"},
 		{name: "missing index", rule: "table-missing", sev: Serious, bad: setup{main: "transport_maps = hash:DIR/transport\n", files: map[string]string{"transport": "x smtp:\n"}}, says: "postmap hash:", good: setup{main: "transport_maps = texthash:DIR/transport\n", files: map[string]string{"transport": "x smtp:\n"}}},
 		{name: "missing pebble table", rule: "table-missing", sev: Serious, bad: setup{main: "transport_maps = pebble:DIR/transport\n"}, says: "transport.sst"},
+		{name: "missing alias table", rule: "table-missing", sev: Serious, bad: setup{main: "alias_database = hash:DIR/none\nlocal_recipient_maps = $alias_maps\nalias_maps = hash:DIR/none\n"}, says: "alias_maps names"},
 		{name: "missing file", rule: "table-missing", sev: Serious, bad: setup{main: "transport_maps = unionmap:{static:x,proxy:regexp:DIR/nothing}\n"}, says: "nothing"},
 		{name: "missing file in a restriction", rule: "table-missing", sev: Serious, bad: setup{master: "2525 inet n - n - - smtpd -o { smtpd_client_restrictions = check_client_access cidr:DIR/clients }\n"}, at: "2525/inet"},
 		{name: "missing by default", rule: "table-missing", sev: Advice, bad: setup{main: strings.Replace(base, "alias_maps =", "default_database_type = lmdb\n#", 1), noBase: true, prepare: func(t *testing.T, _ string) {
@@ -317,6 +318,7 @@ func TestRules(t *testing.T) {
 		{name: "no mechanism", rule: "sasl", sev: Advice, bad: setup{main: "smtp_sasl_auth_enable = yes\nsmtp_sasl_password_maps = static:u:p\nrelayhost = [x.example.org]\n"}, says: "no mechanism available", good: setup{main: "smtp_sasl_auth_enable = yes\nsmtp_sasl_password_maps = static:u:p\nsmtp_sasl_security_options = noanonymous\nsmtp_tls_security_level = encrypt\nrelayhost = [x.example.org]\n"}},
 
 		{name: "mailbox smaller than message", rule: "size", sev: Serious, bad: setup{main: "message_size_limit = 100000000\n"}, says: "mailbox_size_limit", good: setup{main: "message_size_limit = 100000000\nmailbox_size_limit = 0\n"}},
+		{name: "mailbox that nobody uses", rule: "size", sev: Advice, bad: setup{main: "queue_minfree = 1\n"}, good: setup{main: "message_size_limit = 10240000\nvirtual_mailbox_limit = 1000\n"}},
 		{name: "any size", rule: "size", sev: Serious, bad: setup{main: "message_size_limit = 0\n"}, says: "does not start"},
 		{name: "space", rule: "size", sev: Advice, bad: setup{main: "queue_minfree = 1000\n"}},
 		{name: "no time", rule: "timeout", sev: Serious, bad: setup{main: "smtpd_timeout = 0\n"}, good: setup{main: "smtpd_timeout = 60s\nsmtp_connect_timeout = 0\n"}},
@@ -416,6 +418,14 @@ func TestShippedConfigurations(t *testing.T) {
 		if report, dir := s.run(t); report.Serious() {
 			t.Errorf("%s: serious findings:\n%s", name, texts(report, dir))
 		}
+	}
+}
+
+// A table that several parameters name is spoken of once.
+func TestTableOnce(t *testing.T) {
+	report, dir := setup{main: "alias_database = hash:DIR/none\nlocal_recipient_maps = $alias_maps\nalias_maps = hash:DIR/none\n"}.run(t)
+	if found := about(report, "table-missing"); len(found) != 1 || !strings.Contains(found[0].Text, "postalias") {
+		t.Errorf("findings:\n%s", texts(report, dir))
 	}
 }
 

@@ -81,9 +81,29 @@ func (c *checker) checkTables() {
 			}
 		}
 	}
+	// Each table is spoken of once; alias_database only names what others use.
+	slices.SortStableFunc(c.refs, func(a, b tableRef) int { return rank(a.param) - rank(b.param) })
 	for i := range c.refs {
 		c.refs[i].check()
 	}
+}
+
+func rank(param string) int {
+	switch param {
+	case "alias_maps":
+		return 0
+	case "alias_database":
+		return 2
+	}
+	return 1
+}
+
+// first tells whether this is the first look at a file.
+func (c *checker) first(path string) bool {
+	key := "file " + path
+	seen := c.told[key]
+	c.told[key] = true
+	return !seen
 }
 
 func (s *scope) restrictionTables(name string) {
@@ -197,6 +217,7 @@ func (r *tableRef) check() {
 	switch {
 	case isCache(r.param):
 		r.checkCacheDirectory(path)
+	case !r.s.c.first(r.kind + ":" + path):
 	case indexed:
 		r.checkIndex(path, path+suffix)
 	default:
@@ -262,9 +283,6 @@ func (r *tableRef) checkIndex(source, index string) {
 		}
 		effect := "Lookups in it fail, and mail that needs them is deferred."
 		if r.param == "alias_database" {
-			if strings.Contains(s.value("alias_maps"), r.String()) {
-				return // told there
-			}
 			sev, effect = Advice, "newaliases(1) makes it."
 		}
 		what := "Make it: " + r.maker() + " " + r.String()
