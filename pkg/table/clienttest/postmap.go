@@ -47,10 +47,7 @@ type Run struct {
 func Config(t testing.TB, lines ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	text := "compatibility_level = 3.6\n" + strings.Join(lines, "\n") + "\n"
-	if err := os.WriteFile(filepath.Join(dir, "main.cf"), []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	write(t, filepath.Join(dir, "main.cf"), append([]string{"compatibility_level = 3.6"}, lines...))
 	return dir
 }
 
@@ -108,7 +105,7 @@ func Compare(t testing.TB, dir, stdin string, args ...string) {
 // sleeps for a second, in both programs.
 func Each[T any](items []T, f func(item T)) {
 	var wait sync.WaitGroup
-	slots := make(chan struct{}, 25)
+	slots := make(chan struct{}, 50)
 	for _, item := range items {
 		slots <- struct{}{}
 		wait.Go(func() {

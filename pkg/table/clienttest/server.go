@@ -97,11 +97,18 @@ func Free(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// File writes a client configuration file, and returns its path. It looks
-// old: files that have just changed are read again until they stay the same.
+// File writes a client configuration file, and returns its path.
 func File(t testing.TB, lines ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "client.cf")
+	write(t, path, lines)
+	return path
+}
+
+// write writes a file that looks old: Postfix reads one that has just changed
+// again and again until it stays the same.
+func write(t testing.TB, path string, lines []string) {
+	t.Helper()
 	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -109,5 +116,4 @@ func File(t testing.TB, lines ...string) string {
 	if err := os.Chtimes(path, hourAgo, hourAgo); err != nil {
 		t.Fatal(err)
 	}
-	return path
 }

@@ -44,7 +44,6 @@ type socketmap struct {
 	maxQuery int
 	maxReply int
 	old      bool // Postfix 3.7
-	utf8     bool
 }
 
 func open(typ, name string, o table.Options) (table.Table, error) {
