@@ -164,6 +164,15 @@ func programOptions(t *testing.T, p *page) string {
 	return ""
 }
 
+// Each parameter is explained, or refers to the one that it goes with.
+func TestEveryParameterIsExplained(t *testing.T) {
+	for _, d := range loadBook(t).params {
+		if d.explained == nil && !d.hidden && !strings.Contains(d.meaning, "counterpart of ") && !strings.Contains(d.meaning, "default for ") && d.status == "current" {
+			t.Errorf("%s: nothing is said in man/src/parameters", d.name)
+		}
+	}
+}
+
 func TestExplanations(t *testing.T) {
 	for text, want := range map[string]string{
 		"# head\n\n= a_b c_d\nText.\n\nMore.\n= e_f\n`x`\n: y\n": "a_b:2 c_d:2 e_f:1",

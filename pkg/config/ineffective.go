@@ -13,6 +13,9 @@ import (
 // nothing. Settings that all programs load are left to master, which every
 // installation runs once.
 func (m *Main) Ineffective(program string) []string {
+	if program == "proxymap" || program == "proxywrite" {
+		return nil // the values that they load tell them which tables to open, no more
+	}
 	type group struct{ file, why string }
 	var groups []group
 	names := make(map[group][]string)

@@ -22,6 +22,7 @@ smtp_tls_CAfile = /x
 berkeley_db_create_buffer_size = 1000
 berkeley_db_read_buffer_size = 0131072
 maillog_file = /var/log/x
+postscreen_cache_map = x
 `
 	for program, want := range map[string][]string{
 		"smtpd": {
@@ -29,10 +30,11 @@ maillog_file = /var/log/x
 			"D/main.cf: smtpd_tls_cert_file, smtpd_tls_received_header, tls_high_cipherlist are set, but TLS is not supported yet",
 			"D/master.cf: smtpd_sasl_path is set, but SASL authentication is not supported yet",
 		},
-		"smtp":   {"D/main.cf: smtp_tls_CAfile, tls_high_cipherlist are set, but TLS is not supported yet"},
-		"lmtp":   {"D/main.cf: tls_high_cipherlist is set, but TLS is not supported yet"},
-		"master": {"D/main.cf: berkeley_db_create_buffer_size is set, but tables are written and read without the Berkeley DB library"},
-		"pickup": nil,
+		"smtp":     {"D/main.cf: smtp_tls_CAfile, tls_high_cipherlist are set, but TLS is not supported yet"},
+		"lmtp":     {"D/main.cf: tls_high_cipherlist is set, but TLS is not supported yet"},
+		"master":   {"D/main.cf: berkeley_db_create_buffer_size is set, but tables are written and read without the Berkeley DB library"},
+		"pickup":   nil,
+		"proxymap": nil,
 	} {
 		m, warnings := load(t, text, Override{"smtpd_sasl_path", "x"}, Override{"milter_connect_timeout", "40s"}, Override{"milter_connect_timeout", "30"})
 		got := m.Ineffective(program)
