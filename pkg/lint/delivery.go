@@ -126,6 +126,19 @@ func (s *scope) checkSASLServer() {
 		!strings.Contains(s.value("smtpd_sasl_security_options"), "noplaintext") && !s.loopback() {
 		s.tell(Advice, "sasl", at, "passwords may be sent over connections that are not encrypted, where others can read them. Set smtpd_tls_auth_only = yes.")
 	}
+	for _, name := range []string{"smtpd_relay_restrictions", "smtpd_recipient_restrictions"} {
+		var o outcome
+		list := s.restrictions(s.value(name))
+		if s.stranger(list, &o, 0); !o.guarded {
+			continue
+		}
+		mentioned := slices.ContainsFunc(list, func(r restriction) bool {
+			return r.name == "permit_sasl_authenticated" || r.class || r.name == "check_sasl_access" || r.name == "permit_mynetworks" && s.loopback()
+		})
+		if !mentioned {
+			s.tell(Advice, "sasl", name, "users may log in, but %s does not have permit_sasl_authenticated: they cannot send mail to other domains.", name)
+		}
+	}
 	if s.value("smtpd_sasl_type") == "dovecot" {
 		path := s.value("smtpd_sasl_path")
 		if !s.explicit("smtpd_sasl_path") || path == "smtpd" {
