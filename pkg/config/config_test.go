@@ -342,6 +342,40 @@ func TestCompatLevelDefaults(t *testing.T) {
 	}
 }
 
+// Each default that depends on the level, one step below the level that
+// changes it, and at it (spec config §6.2).
+func TestEveryCompatLevelDefault(t *testing.T) {
+	below := map[string]string{"1": "0.1023.1023", "2": "1.1", "3.6": "3.5", "3.11": "3.10"}
+	seen := make(map[string]bool)
+	for _, c := range []struct{ name, level, old, new string }{
+		{"append_dot_mydomain", "1", "yes", "no"},
+		{"smtputf8_enable", "1", "no", "yes"},
+		{"smtpd_relay_restrictions", "1", "", "permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination"},
+		{"mynetworks_style", "2", "subnet", "host"},
+		{"relay_domains", "2", "here.test", ""},
+		{"smtpd_relay_before_recipient_restrictions", "3.6", "no", "yes"},
+		{"smtpd_tls_fingerprint_digest", "3.6", "md5", "sha256"},
+		{"smtp_tls_fingerprint_digest", "3.6", "md5", "sha256"},
+		{"lmtp_tls_fingerprint_digest", "3.6", "md5", "sha256"},
+		{"respectful_logging", "3.6", "no", "yes"},
+		{"smtp_tls_security_level", "3.11", "", "may"},
+		{"tlsproxy_client_security_level", "3.11", "", "may"},
+	} {
+		seen[c.name] = true
+		for level, want := range map[string]string{below[c.level]: c.old, c.level: c.new, "9999": c.new} {
+			m, _ := load(t, "mydestination = here.test\ncompatibility_level = "+level+"\n")
+			if got, _ := m.Lookup(c.name); got != want || m.Err() != nil {
+				t.Errorf("level %s: %s = %q; want %q (%v)", level, c.name, got, want, m.Err())
+			}
+		}
+	}
+	for _, p := range params.All() {
+		if p.Flags&params.CompatLevel != 0 && !seen[p.Name] && p.Name != "smtp_tlsrpt_skip_reused_handshakes" && p.Name != "lmtp_tlsrpt_skip_reused_handshakes" {
+			t.Errorf("%s depends on the level as well", p.Name)
+		}
+	}
+}
+
 func TestServiceParameters(t *testing.T) {
 	m, _ := load(t, "default_destination_recipient_limit = 33\nslow_destination_rate_delay = 2m\nother_time_limit = 0\n")
 	if got := m.ServiceInt("slow_destination_recipient_limit", params.DefaultDestinationRecipientLimit); got != 33 {
