@@ -70,8 +70,8 @@ type spare[C io.Closer] struct {
 func NewPool[C io.Closer](s *Source, targets []Target, dial Dial[C]) *Pool[C] {
 	retry, idle := 60, 60
 	if !s.options.Dialect37() {
-		retry = s.Int("retry_interval", 60, 1, 0)
-		idle = s.Int("idle_interval", 60, 1, 0)
+		retry = s.Int("retry_interval", 60, 0, 0)
+		idle = s.Int("idle_interval", 60, 0, 0)
 	}
 	p := &Pool[C]{Connect: ConnectTime, Query: QueryTime, Lookup: LookupTime, typ: s.typ, dial: dial, slots: make(chan struct{}, maxConnections), now: time.Now,
 		retry: time.Duration(retry) * time.Second, idle: time.Duration(idle) * time.Second}

@@ -301,10 +301,22 @@ func TestPoolClosed(t *testing.T) {
 }
 
 func TestPoolIntervals(t *testing.T) {
-	s := source(t, "retry_interval = 0")
+	s := source(t, "retry_interval = 1 h")
 	NewPool(s, nil, (&fakeNet{}).dial)
-	if want := s.Name() + ": invalid retry_interval parameter value 0 < 1"; s.Err() == nil || s.Err().Error() != want {
+	if want := s.Name() + ": bad numerical configuration: retry_interval = 1 h"; s.Err() == nil || s.Err().Error() != want {
 		t.Error(s.Err())
+	}
+	// Without a wait a server is asked again at once.
+	p, n := newPool(t, "hosts = a b\nretry_interval = 0")
+	tabletest.Logged(t, func() {
+		for range 2 {
+			if _, err := ask(p, done); err == nil {
+				t.Error("no error")
+			}
+		}
+	})
+	if len(n.dials) != 4 {
+		t.Error(n.dials)
 	}
 }
 
