@@ -98,7 +98,9 @@ func TestTLSFiles(t *testing.T) {
 		{name: "expires soon", cert: soon, key: soonKey, modes: private, rule: "tls-expired", says: "ends on", sev: Advice},
 		{name: "key file without key", cert: cert, key: cert, modes: private, rule: "tls-file", says: "no private key", sev: Serious},
 		{name: "cert file without certificate", cert: key, key: key, modes: map[string]fs.FileMode{"key": 0o600, "cert": 0o600}, rule: "tls-file", says: "no certificate", sev: Serious},
-		{name: "chain", main: "smtpd_tls_chain_files = DIR/key, DIR/cert\n", cert: cert, key: key, modes: private, rule: "tls-file", says: "begins with a certificate", sev: Serious},
+		{name: "chain", main: "smtpd_tls_chain_files = DIR/key, DIR/cert\n", cert: cert + other, key: key, modes: private},
+		{name: "chain in the wrong order", main: "smtpd_tls_chain_files = DIR/cert, DIR/key\n", cert: cert, key: key, modes: private, rule: "tls-file", says: "begins with a certificate", sev: Serious},
+		{name: "chain without certificate", main: "smtpd_tls_chain_files = DIR/key\n", cert: cert, key: key, modes: private, rule: "tls-file", says: "no certificate follows", sev: Serious},
 		{name: "chain in one file", main: "smtpd_tls_chain_files = DIR/key\n", cert: cert, key: key + cert + other, modes: private},
 		{name: "chain with wrong key", main: "smtpd_tls_chain_files = DIR/key\n", cert: cert, key: otherKey + cert, modes: private, rule: "tls-file", says: "not the one that belongs", sev: Serious},
 	} {

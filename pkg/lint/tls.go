@@ -64,9 +64,7 @@ func (s *scope) checkServerTLS() {
 	}
 	any := s.value("smtpd_tls_chain_files") != ""
 	if any {
-		for _, path := range s.list("smtpd_tls_chain_files") {
-			s.checkPEM("smtpd_tls_chain_files", path, must)
-		}
+		s.checkChain("smtpd_tls_chain_files", must)
 	} else {
 		for _, p := range certificateParams {
 			any = s.checkPair("smtpd_tls_"+p.cert, "smtpd_tls_"+p.key, must) || any
@@ -92,9 +90,7 @@ func (s *scope) checkClientTLS(prefix string) {
 	level := s.value(prefix + "_tls_security_level")
 	must := !slices.Contains([]string{"", "none", "may", "dane"}, level)
 	if s.own(prefix + "_tls_chain_files") {
-		for _, path := range s.list(prefix + "_tls_chain_files") {
-			s.checkPEM(prefix+"_tls_chain_files", path, must)
-		}
+		s.checkChain(prefix+"_tls_chain_files", must)
 	}
 	for _, p := range certificateParams {
 		if s.own(prefix+"_tls_"+p.cert, prefix+"_tls_"+p.key) {
@@ -250,23 +246,39 @@ func (s *scope) checkPair(certParam, keyParam string, must bool) (set bool) {
 	return true
 }
 
-// checkPEM looks at a file of keys and certificates.
-func (s *scope) checkPEM(name, path string, must bool) {
-	blocks := s.checkReadable(name, path, false)
-	for i, b := range blocks {
-		if b.isKey() && i+1 < len(blocks) && blocks[i+1].isCertificate() {
-			leaf := parseCertificate(blocks[i+1].der)
-			if leaf == nil {
-				continue
-			}
-			s.checkDates(name, path, leaf, must)
-			if differ(leaf, &blocks[i]) {
-				s.tell(Serious, "tls-file", name, "in %s, the certificate after the private key is not the one that belongs to it: TLS is turned off. The order is: key, its certificate, then those of the authorities.", path)
-			}
+// checkChain looks at files of keys and certificates, which count as one: each
+// key, its certificate, and those of the authorities.
+func (s *scope) checkChain(name string, must bool) {
+	var blocks []block
+	var paths []string // of blocks
+	for _, path := range s.list(name) {
+		found := s.checkReadable(name, path, false)
+		if found == nil {
+			return // a part is missing, or may not be read
+		}
+		for _, b := range found {
+			blocks, paths = append(blocks, b), append(paths, path)
 		}
 	}
-	if len(blocks) > 0 && blocks[0].isCertificate() {
-		s.tell(Serious, "tls-file", name, "%s begins with a certificate: in %s each private key must come before its certificate. TLS is turned off.", path, name)
+	for i, b := range blocks {
+		switch {
+		case i == 0 && b.isCertificate():
+			s.tell(Serious, "tls-file", name, "%s begins with a certificate: in %s each private key must come before its certificate. TLS is turned off.", paths[0], name)
+			return
+		case !b.isKey():
+			continue
+		case i+1 == len(blocks) || !blocks[i+1].isCertificate():
+			s.tell(Serious, "tls-file", name, "no certificate follows the private key in %s, which %s names: TLS is turned off.", paths[i], name)
+			return
+		}
+		leaf := parseCertificate(blocks[i+1].der)
+		if leaf == nil {
+			continue
+		}
+		s.checkDates(name, paths[i+1], leaf, must)
+		if differ(leaf, &blocks[i]) {
+			s.tell(Serious, "tls-file", name, "the certificate after the private key in %s is not the one that belongs to it: TLS is turned off. The order is: key, its certificate, then those of the authorities.", paths[i])
+		}
 	}
 }
 
