@@ -121,6 +121,11 @@ func (c *checker) anyService(f func(*scope) bool) bool {
 
 func (s *scope) checkSASLServer() {
 	at := "smtpd_sasl_auth_enable"
+	for _, name := range []string{"smtpd_tls_auth_only", "smtpd_tls_security_level", "smtpd_tls_wrappermode"} {
+		if s.entry != nil && s.own(name) && !s.own(at) {
+			at = name
+		}
+	}
 	level := s.value("smtpd_tls_security_level")
 	if !s.yes("smtpd_tls_auth_only") && level != "encrypt" && !s.yes("smtpd_tls_wrappermode") && !s.yes("smtpd_enforce_tls") &&
 		!strings.Contains(s.value("smtpd_sasl_security_options"), "noplaintext") && !s.loopback() {

@@ -312,6 +312,7 @@ func TestRules(t *testing.T) {
 		{name: "everybody must", rule: "tls-level", sev: Advice, bad: setup{main: "smtp_tls_security_level = encrypt\n"}, says: "all destinations"},
 
 		{name: "clear passwords", rule: "sasl", sev: Advice, bad: setup{main: "smtpd_sasl_auth_enable = yes\n"}, says: "smtpd_tls_auth_only", good: setup{main: "smtpd_sasl_auth_enable = yes\nsmtpd_tls_auth_only = yes\n"}},
+		{name: "clear passwords of a service", rule: "sasl", sev: Advice, bad: setup{main: "smtpd_sasl_auth_enable = yes\nsmtpd_tls_auth_only = yes\n", master: "2525 inet n - n - - smtpd -o smtpd_tls_auth_only=no\n"}, at: "2525/inet"},
 		{name: "login without use", rule: "sasl", sev: Advice, bad: setup{main: "smtpd_sasl_auth_enable = yes\nsmtpd_tls_auth_only = yes\nsmtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination\n"}, says: "permit_sasl_authenticated", good: setup{main: "smtpd_sasl_auth_enable = yes\nsmtpd_tls_auth_only = yes\nsmtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination\n"}},
 		{name: "no login", rule: "sasl", sev: Serious, bad: setup{master: "587 inet n - n - - smtpd -o smtpd_relay_restrictions=permit_sasl_authenticated,reject\n"}},
 		{name: "passwords without use", rule: "sasl", sev: Advice, bad: setup{main: "smtp_sasl_password_maps = static:u:p\n"}, says: "no effect"},
