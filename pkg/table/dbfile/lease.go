@@ -13,7 +13,7 @@ const LeaseTime = 5 * time.Millisecond
 
 // A Lease is a lock on a file that ends by itself after LeaseTime. Under load
 // it serves many operations: locking costs more than they. Its methods are
-// called under the table's mutex.
+// called under the table's mutex, also while the table is being opened.
 type Lease struct {
 	Path string
 	// Unlock gives the lock back. Expire does the same on its own, later: it

@@ -36,11 +36,13 @@ func openReader(name string, o table.Options) (table.Table, error) {
 	defer r.mu.Unlock()
 	info, err := f.Stat()
 	if err == nil {
+		r.mu.Lock() // the lock may end by itself
 		err = r.acquire()
 		r.lease.End()
+		r.mu.Unlock()
 	}
 	if err != nil {
-		f.Close()
+		r.h.close()
 		if err == errInvalid && info.Size() == 0 {
 			err = unix.EBADF // the library would write its first pages
 		}

@@ -316,8 +316,9 @@ func (s *sum) add(key, value []byte) {
 	s.x += maphash.Bytes(s.seed, key) * (1 + maphash.Bytes(s.seed, value))
 }
 
-// Million exchanges a file of 1,000,000 entries in both directions. All
-// entries are compared by listing them, a tenth by looking them up.
+// Million exchanges a file of 1,000,000 entries in both directions. We list all
+// of theirs; a quarter are looked up on each side. (Listing ours by Debian's
+// postmap takes long, as it locks the file for each entry; Files does that.)
 func (k Kind) Million(t *testing.T) {
 	dir := Dir(t)
 	want := sum{seed: maphash.MakeSeed()}
@@ -326,7 +327,7 @@ func (k Kind) Million(t *testing.T) {
 		key, value := entry(b, i)
 		want.add(key, value)
 		text = append(append(append(append(text, key...), ' '), value...), '\n')
-		if i%10 == 3 {
+		if i%4 == 3 {
 			keys = append(append(keys, key...), '\n')
 		}
 	}
@@ -341,7 +342,7 @@ func (k Kind) Million(t *testing.T) {
 	if got != want {
 		t.Errorf("we list %d entries of theirs, not the same %d", got.n, want.n)
 	}
-	for i := 3; i < million; i += 10 {
+	for i := 3; i < million; i += 4 {
 		key, value := entry(b, i)
 		if v, found, err := h.Lookup(string(key)); v != string(value) || !found || err != nil {
 			t.Fatalf("%s: %q %v %v", key, v, found, err)
@@ -364,25 +365,14 @@ func (k Kind) Million(t *testing.T) {
 	found := Postmap(t, dir, bytes.NewReader(keys), "-q", "-", ours)
 	n := 0
 	for line := range strings.Lines(found) {
-		key, value := entry(b, 10*n+3)
+		key, value := entry(b, 4*n+3)
 		if line != string(key)+"\t"+string(value)+"\n" {
 			t.Fatalf("Debian's postmap finds %q for %s", line, key)
 		}
 		n++
 	}
-	if n != million/10 {
+	if n != million/4 {
 		t.Errorf("Debian's postmap finds %d entries", n)
-	}
-	if k.Type == "cdb" { // 3.7 does not list them
-		return
-	}
-	got = sum{seed: want.seed}
-	for line := range bytes.Lines([]byte(Postmap(t, dir, nil, "-s", ours))) {
-		key, value, _ := bytes.Cut(line[:len(line)-1], []byte("\t"))
-		got.add(key, value)
-	}
-	if got != want {
-		t.Errorf("Debian's postmap lists %d entries of ours, not the same %d", got.n, want.n)
 	}
 }
 
