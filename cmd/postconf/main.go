@@ -47,6 +47,7 @@ type postconf struct {
 	names    names
 
 	clientFiles map[string]bool // files of table clients that were checked
+	groupBytes  int             // text in braces that was searched for tables
 }
 
 // message writes one line to standard error. Bytes that cannot be printed

@@ -44,8 +44,12 @@ func (t tableScan) where() string {
 	return t.file + ":" + t.service.key()
 }
 
-// maxTableNesting bounds groups within groups.
-const maxTableNesting = 100
+// Bounds for groups within groups, which are looked at again for each group
+// around them: how deep, and how many bytes in all.
+const (
+	maxTableNesting = 100
+	maxGroupBytes   = 16 << 20
+)
 
 // scanTables looks for type:name in a value, so that settings of table
 // clients count as used. A file of a client that makes no sense is an error.
@@ -111,6 +115,9 @@ func cutAny(text string, prefixes ...string) (rest string, found bool) {
 // scanGroup looks at a text in braces; inside says whether it may hold
 // tables: patterns do not.
 func (p *postconf) scanGroup(t tableScan, text string, inside bool, depth int) error {
+	if p.groupBytes += len(text); p.groupBytes > maxGroupBytes {
+		return nil
+	}
 	inner, problem := config.Unwrap(text)
 	if problem != "" {
 		p.warn(t.where() + ": " + problem)
