@@ -92,7 +92,12 @@ func newSite(t *testing.T, programs string) *site {
 
 func (s *site) write(name, text string) {
 	s.t.Helper()
-	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0644); err != nil {
+	path := filepath.Join(s.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0644); err != nil {
+		s.t.Fatal(err)
+	}
+	// A main.cf that was just edited would be read again and again for a while.
+	if err := os.Chtimes(path, time.Unix(1e9, 0), time.Unix(1e9, 0)); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -89,6 +89,8 @@ func startInstance(t *testing.T, lines ...string) *instance {
 		"smtpd_hard_error_limit = 1000", "smtpd_soft_error_limit = 1000", "smtpd_junk_command_limit = 1000",
 	}, lines...)
 	check(os.WriteFile(filepath.Join(dir, "etc/main.cf"), []byte(strings.Join(main, "\n")+"\n"), 0o644))
+	// A file that was just edited would be read again and again for a while.
+	check(os.Chtimes(filepath.Join(dir, "etc/main.cf"), time.Unix(1e9, 0), time.Unix(1e9, 0)))
 	master := []string{
 		in.real + " inet n - n - - realsmtpd -o syslog_name=real",
 		in.ours + " inet n - n - - smtpd -o syslog_name=ours",

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"suffix/pkg/account"
 )
@@ -104,7 +105,10 @@ func Create(o Options) (*Instance, error) {
 			return nil, err
 		}
 	}
-	return in, nil
+	// Programs read a main.cf again and again that has changed in the last
+	// moments.
+	past := time.Now().Add(-time.Hour)
+	return in, os.Chtimes(filepath.Join(in.Config(), "main.cf"), past, past)
 }
 
 // chooseUser finds the identities of the instance.

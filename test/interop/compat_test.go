@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // unset is the value of settings that the system shall not have.
@@ -45,6 +46,8 @@ func oldDefaults(t *testing.T, c choice, settings map[string]string) observation
 		}
 	}
 	check(t, os.WriteFile(path, []byte(strings.Join(kept, "")), 0o644))
+	past := time.Now().Add(-time.Minute)
+	check(t, os.Chtimes(path, past, past))
 	r := &run{system: s, seen: make(observations), ids: make(map[string]string)}
 	s.start()
 	for _, client := range []string{"127.0.0.1", "127.0.0.9", "192.0.2.1", "192.0.2.7"} {
