@@ -137,6 +137,7 @@ var startDiffers = map[string]string{
 // Every program loads and checks main.cf as postmap of the installed Postfix
 // does: the same warnings, the same fatal error, in the same order.
 func TestSameStart(t *testing.T) {
+	t.Parallel()
 	const head = "compatibility_level = 3.6\n"
 	parallel(t, len(sameStart), func(i int) {
 		text := sameStart[i]
@@ -156,6 +157,7 @@ func TestSameStart(t *testing.T) {
 
 // What cannot be read is refused in the same words.
 func TestSameUnreadable(t *testing.T) {
+	t.Parallel()
 	dirs := []string{"/nonexistent", oldDir(t, ""), oldDir(t, ""), oldDir(t, ""), oldDir(t, "a = b\x00c\nsoft_bounce = x\x00\n\x00 = y\nmail_name =\n")}
 	for i, make := range map[int]func(path string) error{
 		1: func(path string) error { return os.Mkdir(path, 0o755) },
@@ -219,6 +221,7 @@ const definitions = "A = aval\nE =\nR = [$A]\nN = $U\nC = $C\n"
 
 // Expressions give what the installed Postfix makes of them, or its errors.
 func TestSameExpressions(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewSource(1))
 	noFunction := regexp.MustCompile(`\$[{(]\s*\w+\s*\{`) // release 3.7 has no functions
 	exprs := fixed
