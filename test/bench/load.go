@@ -243,7 +243,7 @@ func commands(s *suite, _ options, res *results) error {
 		if err != nil {
 			return err
 		}
-		res.add(s.name, metric{"wall time of " + c.name + " " + c.args[0], "ms", 0, false}, ms)
+		res.add(s.name, metric{name: "wall time of " + c.name + " " + c.args[0], unit: "ms"}, ms)
 	}
 	return nil
 }
