@@ -464,8 +464,19 @@ func TestOptionFile(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Error(got)
 	}
-	if got := readOptions("/nonexistent", "client"); len(got) != 0 {
-		t.Error(got)
+	logged := tabletest.Logged(t, func() {
+		// A path below a file cannot be opened; only the file that was asked for matters.
+		saved := defaultOptionFiles
+		defer func() { defaultOptionFiles = saved }()
+		defaultOptionFiles = []string{dir + "/my.cnf/x"}
+		for _, file := range []string{"/nonexistent", dir, "", dir + "/my.cnf/x"} {
+			if got := readOptions(file, "client"); len(got) != 0 {
+				t.Error(got)
+			}
+		}
+	})
+	if !slices.Equal(logged, []string{"warning: open " + dir + "/my.cnf/x: Not a directory"}) {
+		t.Error(logged)
 	}
 }
 

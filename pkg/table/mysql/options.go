@@ -26,6 +26,7 @@ type optionReader struct {
 	groups   []string
 	settings map[string]string
 	files    int
+	quiet    bool // nobody has asked for these files
 }
 
 // readOptions reads the group [client] and its kin, and then group, of file or
@@ -36,6 +37,7 @@ func readOptions(file, group string) map[string]string {
 	case file != "":
 		r.read(file)
 	case group != "":
+		r.quiet = true
 		for _, path := range defaultOptionFiles {
 			if home, ok := strings.CutPrefix(path, "~"); ok {
 				path = os.Getenv("HOME") + home
@@ -51,15 +53,17 @@ func (r *optionReader) read(path string) {
 		return
 	}
 	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > maxOptionSize {
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			maillog.Warnf("open %s: %s", path, syserr.Text(err))
-		}
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxOptionSize) {
 		return
 	}
-	text, err := os.ReadFile(path)
+	var text []byte
+	if err == nil {
+		text, err = os.ReadFile(path)
+	}
 	if err != nil {
-		maillog.Warnf("open %s: %s", path, syserr.Text(err))
+		if !r.quiet && !errors.Is(err, fs.ErrNotExist) {
+			maillog.Warnf("open %s: %s", path, syserr.Text(err))
+		}
 		return
 	}
 	r.parse(string(text))
