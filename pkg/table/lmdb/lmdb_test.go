@@ -14,6 +14,12 @@ import (
 	"suffix/pkg/table/tabletest"
 )
 
+// TestMain saves the tests thousands of waits for the disk.
+func TestMain(m *testing.M) {
+	toDisk = func(int) error { return nil }
+	os.Exit(m.Run())
+}
+
 // entries makes n random entries, some of them with long keys and values.
 func entries(n int, seed uint64) map[string]string {
 	r := rand.New(rand.NewPCG(seed, 1))

@@ -36,10 +36,8 @@ func openReader(name string, o table.Options) (table.Table, error) {
 	defer r.mu.Unlock()
 	info, err := f.Stat()
 	if err == nil {
-		r.mu.Lock() // the lock may end by itself
 		err = r.acquire()
 		r.lease.End()
-		r.mu.Unlock()
 	}
 	if err != nil {
 		r.h.close()
