@@ -3,13 +3,21 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
 // Written by hand: one configuration, many command lines.
 func TestAgainstPostfix(t *testing.T) {
+	t.Parallel()
 	var list []comparison
 	for _, c := range []struct {
 		main, master string
@@ -75,4 +83,101 @@ func chain(n int) string {
 		b.WriteString("n" + strconv.Itoa(i) + " = $n" + strconv.Itoa(i+1) + "\n")
 	}
 	return b.String() + "n" + strconv.Itoa(n) + " = end\n"
+}
+
+// Where 3.7 and we differ by intention, both sides are known.
+func TestKnownDifferences(t *testing.T) {
+	for _, c := range []struct {
+		reason       string
+		main, master string
+		args         []string
+		ours, theirs outcome // main and master only where they are not empty
+	}{
+		{"-x does not expand what programs expand by themselves", "", "a unix - - - - - local -o luser_relay=$mail_name@$user\n", []string{"-Pxh", "a/unix"},
+			outcome{result: result{out: "$mail_name@$user\n"}}, outcome{result: result{out: "Postfix@\n"}}},
+		{"nor where it is referred to", "luser_relay = $mail_name\nmydomain = [$luser_relay]\n", "", []string{"-xh", "mydomain"},
+			outcome{result: result{out: "[$mail_name]\n"}}, outcome{result: result{out: "[Postfix]\n"}}},
+		{"functions", "mydomain = ${domain_to_ascii{b\u00fccher.example}}\nmyhostname = h.example\n", "", []string{"-xh", "mydomain"},
+			outcome{result: result{out: "xn--bcher-kva.example\n"}}, outcome{result: result{status: 1, errs: "postconf: warning: attribute name syntax error at: \"...domain_to_ascii>>>{b??cher.example}\"\n" +
+				"postconf: fatal: macro processing error\n"}}},
+		{"text after a null byte is lost, and we say so", "mydomain = a\x00b\n", "", []string{"-h", "mydomain"},
+			outcome{result: result{out: "a\n", errs: "postconf: warning: D/main.cf, line 1: text after null byte may be ignored\n"}}, outcome{result: result{out: "a\n"}}},
+		{"the last line gets its line feed before another is appended", "mydomain = a", "", []string{"b=c"}, outcome{main: "mydomain = a\nb = c\n"}, outcome{main: "mydomain = ab = c\n"}},
+		{"a name to delete may come twice", "a = b\n", "", []string{"-X", "a", "a"}, outcome{}, outcome{result: result{status: -1}, main: "a = b\n"}},
+		{"a command keeps its distance from its arguments", "", "a unix - - - - - smtp -v\n", []string{"-Fh", "a/unix/command"}, outcome{result: result{out: "smtp -v\n"}}, outcome{result: result{out: "smtp-v\n"}}},
+		{"the first argument keeps its braces", "", "a unix - - - - - pipe {a b} {c d}\n", []string{"-F", "a/unix/chroot=n"},
+			outcome{master: "a          unix  -       -       n       -       -       pipe {a b} {c d}\n"}, outcome{master: "a          unix  -       -       n       -       -       pipe a b {c d}\n"}},
+		{"no service is left without a name", "", "a unix - - - - - smtp\n", []string{"-F", "a/unix/service="},
+			outcome{result: result{status: 1, errs: "postconf: fatal: invalid service field \"\" in \"\"\n"}}, outcome{master: "unix             -       -       -       -       -       smtp\n"}},
+		{"a link stays where it is, and so do owner and mode: see TestEditThroughLink", "a = 1\n", "", []string{"a=1"}, outcome{main: "a = 1\n"}, outcome{main: "a = 1\n"}},
+	} {
+		for _, side := range []struct {
+			program string
+			want    outcome
+		}{{"", c.ours}, {theirs, c.theirs}} {
+			cmp := comparison{main: c.main, master: c.master, args: c.args}
+			got := cmp.run(t, side.program, t.TempDir())
+			got.errs = strings.Join(slices.Compact(strings.SplitAfter(got.errs, "\n")), "")
+			if side.want.main == "" && c.reason != "a name to delete may come twice" {
+				got.main = ""
+			}
+			if side.want.master == "" {
+				got.master = ""
+			}
+			if !strings.Contains(strings.Join(c.args, " "), "=") {
+				got.errs = unusedLine.ReplaceAllString(got.errs, "")
+			}
+			if got != side.want {
+				t.Errorf("%s: %q: %+v, want %+v", c.reason, side.program, got, side.want)
+			}
+		}
+	}
+}
+
+var unusedLine = regexp.MustCompile(`(?m)^postconf: warning: D/\w+\.cf: unused parameter: .*\n`)
+
+// A full disk and one that may not be written, in a name space of our own.
+func TestEditsOnFullDisk(t *testing.T) {
+	t.Parallel()
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const prepare = `set -e
+mount -t tmpfs -o size=64k none "$1"
+cd "$1"
+cp "$2"/*.cf .
+cat main.cf master.cf > ../expected
+if [ "$3" = full ]; then cat /dev/zero > filler 2>/dev/null || true; else mount -o remount,ro "$1"; fi
+shift 3
+program=$1
+shift
+status=0
+"$program" -c . "$@" 2>&1 || status=$?
+cat main.cf master.cf | cmp - ../expected
+ls -A
+exit $status`
+	outcomeOf := func(kind, program string, args []string) string {
+		files := setup(t, "a = 1\nb = 2\n"+strings.Repeat("# filler\n", 1000), "smtp inet n - n - - smtpd -o c=d\n"+strings.Repeat("# filler\n", 1000))
+		dir := filepath.Join(t.TempDir(), "mounted")
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Error(err)
+		}
+		cmd := exec.Command("unshare", append([]string{"-m", "sh", "-c", prepare, "sh", dir, files, kind, program}, args...)...)
+		cmd.Env = []string{envCommand + "=1", "PATH=" + os.Getenv("PATH")}
+		text, err := cmd.CombinedOutput()
+		return fmt.Sprintf("%s%v", strings.ReplaceAll(string(text), program, "postconf"), err)
+	}
+	var wg sync.WaitGroup
+	for _, kind := range []string{"full", "read-only"} {
+		for _, args := range everyEdit {
+			wg.Go(func() {
+				ours, theirs := outcomeOf(kind, executable, args), outcomeOf(kind, theirs, args)
+				if ours != theirs || !strings.Contains(ours, "fatal: ") {
+					t.Errorf("%s: %q:\n%s\ntheirs:\n%s", kind, args, ours, theirs)
+				}
+			})
+		}
+	}
+	wg.Wait()
 }

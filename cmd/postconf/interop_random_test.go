@@ -268,9 +268,10 @@ func (g generator) show() []string {
 }
 
 func TestRandomDisplay(t *testing.T) {
+	t.Parallel()
 	g := newGenerator(t)
 	var list []comparison
-	for range 300 {
+	for range 200 {
 		list = append(list, comparison{main: g.mainFile(), master: g.masterFile(), args: g.show(),
 			files: map[string]string{"client.cf": g.pick("", "", "hosts = x\nuser=y\nuser=z\nfoo=bar\n", "hosts=y\n", g.pick("junk\n", "user=x\n"), " x=y\nquery=a\nzz=1\naa=2\n")}})
 	}
@@ -310,9 +311,10 @@ func (g generator) optionWords() []string {
 const optionMain = "mydomain = example.com\nmyhostname=h.example.com\naa = 1\ndaemon_directory = /usr/lib/postfix/sbin\n"
 
 func TestRandomOptions(t *testing.T) {
+	t.Parallel()
 	g := newGenerator(t)
 	var list []comparison
-	for range 150 {
+	for range 100 {
 		list = append(list, comparison{main: optionMain, master: "smtp inet n - n - - smtpd\n", args: g.optionWords()})
 	}
 	compare(t, list)
@@ -356,9 +358,10 @@ func (g generator) service2() string {
 }
 
 func TestRandomEdit(t *testing.T) {
+	t.Parallel()
 	g := newGenerator(t)
 	var list []comparison
-	for range 200 {
+	for range 130 {
 		c := comparison{main: g.mainFile(), master: g.masterFile(), args: g.edit()}
 		for _, text := range []*string{&c.main, &c.master} {
 			if *text != "" && !strings.HasSuffix(*text, "\n") {
@@ -375,11 +378,12 @@ func TestRandomEdit(t *testing.T) {
 
 // Random expressions mean the same to both programs, and so do their mistakes.
 func TestRandomExpressions(t *testing.T) {
+	t.Parallel()
 	g := newGenerator(t)
 	parts := []string{"$a", "${b}", "$(c)", "${u}", "${a?", "${e:", "{", "}", "}:{", "${{", "} == {", "}<{", "} >=level {", "} ? {", "$$", "x", " ", "1", "3.10", "}}", ":", "?", "9"}
 	whole := []string{"${a?{$b}:{y}}", "${e?{x}:{$c}}", "${{$a}=={$b}?{t}:{f}}", "${{10}<{9}}", "${{3.10}<=level{3.9}:n}", "$(u:$(a))", "${a?  $c }", "${b:{z}}"}
 	var list []comparison
-	for i := range 150 {
+	for i := range 60 {
 		var text strings.Builder
 		for range 1 + g.IntN(5) {
 			if i%3 > 0 {
