@@ -2,8 +2,10 @@ package sqlite
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -242,21 +244,42 @@ func TestInterrupt(t *testing.T) {
 	db.interrupt() // nothing runs: nothing happens
 }
 
+// A damaged database gives errors or wrong values, nothing worse.
 func TestDamagedDatabase(t *testing.T) {
 	path := makeDatabase(t, script(nasty))
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	var damaged [][]byte
 	for _, size := range []int{0, 1, 50, 100, 1000, 4096, 5000, len(whole) - 1} {
-		if err := os.WriteFile(path, whole[:size], 0o644); err != nil {
-			t.Fatal(err)
-		}
-		h := tabletest.Open(t, clientFile(t, path, "query = SELECT v FROM t WHERE n = 7\n"), table.Options{})
-		if value, found, err := h.Lookup("x"); err == nil && found && value != "value7" {
-			t.Errorf("%d bytes: %q %v %v", size, value, found, err)
-		}
+		damaged = append(damaged, whole[:size])
 	}
+	r := rand.New(rand.NewPCG(1, 1))
+	for range 60 {
+		bytes := slices.Clone(whole)
+		for range 1 + r.IntN(20) {
+			bytes[r.IntN(len(bytes))] ^= byte(1 + r.IntN(255))
+		}
+		damaged = append(damaged, bytes)
+	}
+	spec := clientFile(t, path, "query = SELECT v FROM t WHERE k = '%s'\n")
+	tabletest.Logged(t, func() {
+		for i, bytes := range damaged {
+			if err := os.WriteFile(path, bytes, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			h := table.Open(spec, table.Options{Command: true})
+			for _, key := range nasty {
+				if value, found, err := h.Lookup(key); err == nil && found && i < 8 && !strings.HasPrefix(value, "value") {
+					t.Errorf("%d: %q %v %v", i, value, found, err)
+				}
+			}
+			if err := h.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 // In the 3.7 dialect the database is opened as Postfix 3.7 does.
