@@ -25,6 +25,9 @@ func (m *Main) Ineffective(program string) []string {
 		if p.Missing == "" || !m.Explicit(p.Name) || !p.LoadedBy(program) && (p.Programs != "*" || program != "master") || m.sameAsDefault(p) {
 			continue
 		}
+		if program == "tlsmgr" && p.Programs != program {
+			continue // what it shares with SMTP servers and clients they tell
+		}
 		g := group{"main.cf", p.Missing}
 		if m.options[p.Name] {
 			g.file = "master.cf"
