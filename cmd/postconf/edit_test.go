@@ -33,6 +33,8 @@ func TestEditMain(t *testing.T) {
 		{[]string{"-X", "b", "b"}, strings.Replace(before, "b=2\n", "", 1) + "\n", ""},
 		{[]string{"a=1\n2"}, before, "fatal: -e, -X, or -# accepts no multi-line input\n"},
 		{[]string{"-e", "a"}, before, "fatal: missing '=' after attribute name: \"a\"\n"},
+		{[]string{"-e", " "}, before, "fatal: missing attribute name: \"\"\n"},
+		{[]string{"\na=b"}, before, "fatal: -e, -X, or -# accepts no multi-line input\n"},
 		{[]string{"=b"}, before, "fatal: missing attribute name: \"=b\"\n"},
 		{[]string{"-X", "a", "b=c"}, before, "fatal: -X or -# requires parameter names without value\n"},
 		{[]string{"-X", " "}, before, "fatal: -X or -# requires non-blank parameter names\n"},
