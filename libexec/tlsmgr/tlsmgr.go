@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"time"
 
+	"suffix/pkg/account"
 	"suffix/pkg/attr"
 	"suffix/pkg/cache"
 	"suffix/pkg/config"
@@ -36,17 +37,22 @@ func Main() {
 		NoMaxUse:  true,
 		NoMaxIdle: true,
 		Setup: func(p *service.Process) (err error) {
-			m, err = newManager(p.Config)
-			return err
-		},
-		Ready: func(p *service.Process) error {
-			x, err := openExchange(p.Config.String(params.TlsRandomExchangeName))
+			if m, err = newManager(p.Config); err != nil {
+				return err
+			}
+			// Here, because it may be out of reach in a chroot jail.
+			owner, err := account.Lookup(p.Config.String(params.MailOwner))
 			if err != nil {
 				return err
 			}
-			m.exchange = x
+			return account.WithFileRights(owner, func() (err error) {
+				m.exchange, err = openExchange(p.Config.String(params.TlsRandomExchangeName))
+				return err
+			})
+		},
+		Ready: func(p *service.Process) error {
 			m.start()
-			go x.updateFrom(p.Config.Time(params.TlsRandomPrngUpdatePeriod))
+			go m.exchange.updateFrom(p.Config.Time(params.TlsRandomPrngUpdatePeriod))
 			return nil
 		},
 		Serve: func(_ context.Context, _ *service.Process, c *service.Conn) { m.serve(c.Conn) },

@@ -3,8 +3,6 @@ package verify
 import (
 	"net"
 	"os"
-	"os/user"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,56 +22,6 @@ func TestMain(m *testing.M) {
 		Main()
 	}
 	os.Exit(m.Run())
-}
-
-// instance makes directories and a main.cf. As root, mail_owner is a user
-// without rights, and the daemon changes its root directory.
-func instance(t *testing.T, settings string) (config, queue, data string, options []string) {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "verify-*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	me, err := user.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
-	options = []string{"-l"}
-	if os.Getuid() == 0 {
-		if me, err = user.Lookup("nobody"); err != nil {
-			t.Fatal(err)
-		}
-		options = append(options, "-u", "-c")
-	}
-	uid, err := strconv.Atoi(me.Uid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"", "etc", "queue", "data", "queue/private", "queue/public", "queue/pid"} {
-		name = filepath.Join(dir, name)
-		if err := os.MkdirAll(name, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(name, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if filepath.Base(name) == "data" {
-			if err := os.Chown(name, uid, -1); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	config, queue, data = dir+"/etc", dir+"/queue", dir+"/data"
-	text := "compatibility_level = 3.11\nmyhostname = mx.test\nmail_owner = " + me.Username +
-		"\nqueue_directory = " + queue + "\ndata_directory = " + data + "\ndefault_privs = daemon\nmaillog_file = /var/log/none\n" + settings
-	if err := os.WriteFile(config+"/main.cf", []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(config+"/master.cf", nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return config, queue, data, options
 }
 
 func dial(t *testing.T, queue string) *attr.Conn {
@@ -131,7 +79,7 @@ func TestRestart(t *testing.T) {
 	for typ, setting := range map[string]string{
 		"pebble": "", "btree": "address_verify_map = btree:$data_directory/verify_cache\n",
 	} {
-		config, queue, data, options := instance(t, setting)
+		config, queue, data, options := realdaemon.Prepare(t, setting)
 		program, err := os.Executable()
 		if err != nil {
 			t.Fatal(err)

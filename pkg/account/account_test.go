@@ -140,6 +140,57 @@ func TestAsUser(t *testing.T) {
 	}
 }
 
+// The rights on files change for a while; the process stays who it is.
+func TestWithFileRights(t *testing.T) {
+	u := &User{Name: "test", UID: os.Getuid(), GID: os.Getgid()}
+	if u.UID == 0 {
+		u.UID, u.GID = 54321, 54322
+	}
+	dir := t.TempDir()
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owner := func(name string, uid, gid int) {
+		t.Helper()
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := info.Sys().(*syscall.Stat_t); int(st.Uid) != uid || int(st.Gid) != gid {
+			t.Errorf("%s: owner %d:%d, want %d:%d", name, st.Uid, st.Gid, uid, gid)
+		}
+	}
+	secret := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		err := WithFileRights(u, func() error {
+			if _, err := os.ReadFile(secret); u.UID == 54321 && !errors.Is(err, os.ErrPermission) {
+				t.Errorf("root's file: %v", err)
+			}
+			return os.WriteFile(filepath.Join(dir, "theirs"), nil, 0o600)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		owner("theirs", u.UID, u.GID)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ours"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	owner("ours", os.Getuid(), os.Getgid())
+	func() {
+		defer func() { _ = recover() }()
+		_ = WithFileRights(u, func() error { panic("x") })
+	}()
+	if _, err := os.ReadFile(secret); err != nil {
+		t.Errorf("rights did not come back: %v", err)
+	}
+}
+
 func TestAsUserPanic(t *testing.T) {
 	defer func() {
 		if recover() != "oops" {

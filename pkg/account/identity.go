@@ -146,3 +146,34 @@ func (u *User) Credential() *syscall.Credential {
 	}
 	return &syscall.Credential{Uid: uint32(u.UID), Gid: uint32(u.GID), Groups: groups}
 }
+
+// WithFileRights runs f with the rights that the user has on files, and then
+// gives back those of the process, which is root's and not yet the user's. It is
+// for what a daemon does before it becomes that user for good: AsUser leaves a
+// thread behind that may still be ending, and must not then. The supplementary
+// groups stay those of the process. f must stay on its goroutine.
+func WithFileRights(u *User, f func() error) error {
+	if os.Geteuid() != 0 {
+		return f()
+	}
+	runtime.LockOSThread()
+	gid, err := unix.SetfsgidRetGid(u.GID)
+	if err == nil {
+		_, err = unix.SetfsuidRetUid(u.UID)
+	}
+	if err != nil {
+		return fmt.Errorf("file rights of %s: %w", u.Name, err)
+	}
+	defer func() {
+		// The calls do not say whether they had an effect; the next ones do.
+		unix.Setfsuid(0)
+		unix.Setfsgid(gid)
+		if now, err := unix.SetfsuidRetUid(-1); now == 0 && err == nil {
+			runtime.UnlockOSThread()
+		}
+	}()
+	if now, err := unix.SetfsuidRetUid(-1); now != u.UID || err != nil {
+		return fmt.Errorf("file rights of %s: no permission", u.Name)
+	}
+	return f()
+}

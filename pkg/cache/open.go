@@ -63,12 +63,7 @@ func Open(spec string, o Options) (*Cache, error) {
 	name = place(typ, name, o.Config.String(params.DataDirectory), owner.UID)
 	c := newCache(typ+":"+name, nil)
 	f := &files{path: name + pebble.DatabaseSuffix, perm: o.Perm, volatile: o.Truncate}
-	work := func() error { return f.enter(typ, name) }
-	if os.Geteuid() == 0 {
-		err = account.AsUser(owner.UID, owner.GID, owner.Groups, work)
-	} else {
-		err = work()
-	}
+	err = account.WithFileRights(owner, func() error { return f.enter(typ, name) })
 	if err == unix.EAGAIN {
 		return nil, &LockedError{c.name}
 	}
