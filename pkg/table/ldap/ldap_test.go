@@ -176,6 +176,8 @@ func TestLookup(t *testing.T) {
 		{nil, "nobody@x.org", "none", ""},
 		{nil, "a\xff", "none", ""},
 		{nil, "a\x00", "none", ""},
+		{nil, "a\nb*)(cn=*", "none", ""},
+		{nil, strings.Repeat("k", 1<<20), "none", ""},
 		{[]string{"result_attribute = title"}, "alice@x.org", "boss,the boss", ""},
 		{[]string{"result_attribute = title;lang-en cn"}, "alice@x.org", "alice,the boss", ""},
 		{[]string{"result_attribute = mail", "result_format = %U:%s"}, "two@x.org", "two:two@x.org,two:deux@x.org",

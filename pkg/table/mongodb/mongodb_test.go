@@ -171,6 +171,7 @@ func TestLookup(t *testing.T) {
 		{"result_attribute = dest", "a\xff", "none", nil},
 		{"result_attribute = dest", "a\x00b", "none", nil},
 		{"result_attribute = dest", "ONE", "none", nil},
+		{"result_attribute = dest", strings.Repeat("k", 1<<20), "none", nil},
 		{"result_attribute = dest", "other", "x", []string{unknown + "'dest', Unknown result type 8.", unknown + "'num', Unknown result type 1.",
 			unknown + "'null', Unknown result type 10.", unknown + "'doc', Unknown result type 3."}},
 		{"result_attribute = dest", "empty", "x", []string{`warning: table "mongodb:PATH": empty lookup result for: "empty" -- ignored`}},

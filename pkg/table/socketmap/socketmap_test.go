@@ -245,6 +245,30 @@ func TestNoServer(t *testing.T) {
 	}
 }
 
+// A server that stops in the middle of its reply, wherever: an error, never a
+// wrong value.
+func TestCutReplies(t *testing.T) {
+	const whole = "6:OK val,"
+	for n := range len(whole) + 1 {
+		s := clienttest.Serve(t, "tcp", func(c net.Conn, _ int) {
+			if _, err := readNetstring(bufio.NewReader(c), 1<<21); err == nil {
+				io.WriteString(c, whole[:n])
+			}
+		})
+		spec := "socketmap:inet:" + s.Addr + ":m"
+		h := tabletest.Open(t, spec, table.Options{})
+		want, lines := "error", []string{"warning: table " + spec + " lookup error: unexpected disconnect"}
+		if n == len(whole) {
+			want, lines = "val", nil
+		}
+		var got string
+		log := tabletest.Logged(t, func() { got = tabletest.Find(t, h, "key\nwith\xffanything") })
+		if got != want || !slices.Equal(log, lines) {
+			t.Errorf("%q: %s %q", whole[:n], got, log)
+		}
+	}
+}
+
 // Memory grows with what the server sends, not with what it announces.
 func TestAnnouncedLength(t *testing.T) {
 	r := bufio.NewReader(strings.NewReader("999999999:abc"))

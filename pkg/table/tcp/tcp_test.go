@@ -192,6 +192,30 @@ func TestEndlessReply(t *testing.T) {
 	}
 }
 
+// A server that stops in the middle of its reply, wherever: an error, never a
+// wrong value. Keys may be of any kind.
+func TestCutReplies(t *testing.T) {
+	quick(t)
+	const whole = "200 val\n"
+	for n := range len(whole) + 1 {
+		s := clienttest.Serve(t, "tcp", func(c net.Conn, _ int) {
+			if line, err := bufio.NewReader(c).ReadString('\n'); err == nil && strings.HasPrefix(line, "get %0A%FFkkk") {
+				io.WriteString(c, whole[:n])
+			}
+		})
+		h := tabletest.Open(t, "tcp:"+s.Addr, table.Options{})
+		want, lines := "error", tries
+		if n == len(whole) {
+			want, lines = "val", 0
+		}
+		var got string
+		log := tabletest.Logged(t, func() { got = tabletest.Find(t, h, "\n\xff"+strings.Repeat("k", 1<<10)) })
+		if got != want || len(log) != lines {
+			t.Errorf("%q: %s %q", whole[:n], got, log)
+		}
+	}
+}
+
 func TestOpenErrors(t *testing.T) {
 	for _, c := range []struct {
 		spec string
