@@ -32,12 +32,18 @@ type Kind struct {
 	Check func(t testing.TB, path string)
 }
 
+// config gives Debian's postmap room to build a large table in one go.
+const config = `compatibility_level = 3.6
+berkeley_db_create_buffer_size = 200000000
+lmdb_map_size = 200000000
+`
+
 // Dir makes a directory with a configuration for Debian's postmap. Its main.cf
 // is old: the program waits until one that has just been written cools down.
 func Dir(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(dir+"/main.cf", []byte("compatibility_level = 3.6\n"), 0o644); err != nil {
+	if err := os.WriteFile(dir+"/main.cf", []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	old := time.Now().Add(-time.Hour)
@@ -212,11 +218,14 @@ func (k Kind) check(t testing.TB, path string) {
 	}
 }
 
-// Files exchanges files of several sizes in both directions, with all
-// conventions of trailing NULs.
+// Files exchanges files of several sizes in both directions, the smaller ones
+// with all conventions of trailing NULs.
 func (k Kind) Files(t *testing.T) {
 	for _, n := range []int{0, 1, 2, 1000, 10000} {
 		for option, flag := range map[string]table.Flags{"": 0, "-N": table.Try1Null, "-n": table.Try0Null} {
+			if n > 1000 && flag != 0 {
+				continue
+			}
 			t.Run(fmt.Sprint(k.Type, n, option), func(t *testing.T) {
 				dir := Dir(t)
 				m := Entries(n, k.MaxKey, uint64(n))
@@ -242,7 +251,7 @@ func (k Kind) Files(t *testing.T) {
 // what it has changed.
 func (k Kind) Changes(t *testing.T) {
 	dir := Dir(t)
-	m := Entries(3000, k.MaxKey, 77)
+	m := Entries(1200, k.MaxKey, 77)
 	spec := k.Type + ":" + dir + "/x"
 	build(t, spec, m, 0)
 	for round := range 2 {
@@ -278,7 +287,7 @@ func (k Kind) Changes(t *testing.T) {
 
 // plan changes a third of m, and returns what is to be stored and deleted.
 func (k Kind) plan(m map[string]string, seed uint64) (stored map[string]string, gone []string) {
-	stored = Entries(300, k.MaxKey, seed)
+	stored = Entries(150, k.MaxKey, seed)
 	n := 0
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		switch n++; n % 8 {
