@@ -77,19 +77,17 @@ func Load(o Options) (*Main, error) {
 			return nil, err
 		}
 	}
-	list, err := ReadSettings(dir+"/main.cf", o.Warn)
+	preset := ""
+	if chosen {
+		preset = dir
+	}
+	list, err := readSettings(dir+"/main.cf", preset, o.Warn)
 	if err != nil {
 		return nil, err
 	}
 	m := New(dir, list, o)
 	if _, set := m.settings["config_directory"]; chosen && !set {
 		m.settings["config_directory"] = dir
-	} else if chosen && m.settings["config_directory"] != dir {
-		for _, s := range list {
-			if s.Name == "config_directory" {
-				o.Warn(dir + "/main.cf, line " + strconv.Itoa(s.Line) + ": overriding earlier entry: config_directory=" + dir)
-			}
-		}
 	}
 	m.override(o.Overrides)
 	return m, nil

@@ -411,6 +411,20 @@ func TestExplicit(t *testing.T) {
 	}
 }
 
+// The directory in use counts as a setting that main.cf may override, with a warning.
+func TestConfigDirectory(t *testing.T) {
+	for text, want := range map[string]string{
+		"config_directory = /a\n":                             "D/main.cf, line 1: overriding earlier entry: config_directory=D",
+		"config_directory = /a\nx=y\nconfig_directory = /b\n": "D/main.cf, line 1: overriding earlier entry: config_directory=D|D/main.cf, line 3: overriding earlier entry: config_directory=/a",
+		"": "",
+	} {
+		m, warnings := load(t, text)
+		if got := strings.ReplaceAll(strings.Join(*warnings, "|"), m.Dir(), "D"); got != want {
+			t.Errorf("%q: %s", text, got)
+		}
+	}
+}
+
 func TestAuthorize(t *testing.T) {
 	dir := writeMain(t, "alternate_config_directories = /a, /b\nmulti_instance_directories = /c\n")
 	saved := DefaultDir

@@ -32,6 +32,7 @@ func TestUnwrap(t *testing.T) {
 	for _, c := range []struct{ text, inner, problem string }{
 		{"{ a = b }", "a = b", ""}, {"{{a}}", "{a}", ""},
 		{"{foo -v", "foo -v", `missing '}' in "{foo -v"`}, {"{a b}c", "a b", `syntax error after '}' in "{a b}c"`},
+		{"{ x  ", "x  ", `missing '}' in "{ x  "`},
 		{"a", "a", `no '{' at start of text in "a"`},
 	} {
 		if inner, problem := Unwrap(c.text); inner != c.inner || problem != c.problem {

@@ -37,6 +37,12 @@ func SplitNameValue(text string) (name, value, problem string) {
 // the order of the text. A repeated name stands once in the result, with the
 // later value; a different earlier value is warned about. warn may be nil.
 func ParseSettings(path, text string, warn func(string)) ([]Setting, error) {
+	return parseSettings(path, text, "", warn)
+}
+
+// parseSettings is ParseSettings for a file in which config_directory counts
+// as set before, if dir is not empty.
+func parseSettings(path, text, dir string, warn func(string)) ([]Setting, error) {
 	lines := NewLines(path, text, warn)
 	var list []Setting
 	index := make(map[string]int)
@@ -51,6 +57,9 @@ func ParseSettings(path, text string, warn func(string)) ([]Setting, error) {
 		}
 		i, seen := index[name]
 		if !seen {
+			if dir != "" && name == "config_directory" && value != dir {
+				lines.warnf("%s, line %d: overriding earlier entry: %s=%s", path, number, name, dir)
+			}
 			index[name] = len(list)
 			list = append(list, Setting{name, value, number})
 			continue
@@ -73,6 +82,10 @@ const (
 // written: it is read again, up to three seconds long, until its age shows
 // that it is whole. Only the last reading's warnings and error count.
 func ReadSettings(path string, warn func(string)) ([]Setting, error) {
+	return readSettings(path, "", warn)
+}
+
+func readSettings(path, dir string, warn func(string)) ([]Setting, error) {
 	for round := 1; ; round++ {
 		text, hot, err := readOnce(path)
 		if err != nil {
@@ -82,7 +95,7 @@ func ReadSettings(path string, warn func(string)) ([]Setting, error) {
 			time.Sleep(hotPause)
 			continue
 		}
-		return ParseSettings(path, text, warn)
+		return parseSettings(path, text, dir, warn)
 	}
 }
 

@@ -86,7 +86,11 @@ func SplitQuoted(text string) []string {
 // is then what could be understood.
 func Unwrap(item string) (inner, problem string) {
 	inner, problem = unwrap(item)
-	return strings.Trim(inner, listBlanks), problem
+	inner = strings.TrimLeft(inner, listBlanks)
+	if !strings.HasPrefix(problem, "missing") { // without an end there is nothing to trim before it
+		inner = strings.TrimRight(inner, listBlanks)
+	}
+	return inner, problem
 }
 
 const listBlanks = " \t\r\n"
