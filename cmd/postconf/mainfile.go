@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -50,10 +51,7 @@ func (p *postconf) readMain() error {
 	if list != nil {
 		cfg = cfg.With(list...)
 	}
-	p.main = &mainFile{settings: make(map[string]string), config: cfg}
-	for name, value := range cfg.Explicits() {
-		p.main.settings[name] = value
-	}
+	p.main = &mainFile{settings: maps.Clone(cfg.Explicits()), config: cfg}
 	return nil
 }
 
