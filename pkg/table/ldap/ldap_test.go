@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -522,4 +523,26 @@ func FuzzURL(f *testing.F) {
 			u.address()
 		}
 	})
+}
+
+// Lookups at the same time do not get each other's entries.
+func TestConcurrent(t *testing.T) {
+	s := start(t, "")
+	h, _ := openTable(t, s)
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for range 30 {
+				for _, name := range []string{"alice", "bob", "two"} {
+					if value, found, err := h.Lookup(name + "@x.org"); value != name || !found || err != nil {
+						t.Errorf("%s: %q %v %v", name, value, found, err)
+					}
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if n := s.Conns.Load(); n > 8 {
+		t.Errorf("%d connections", n)
+	}
 }

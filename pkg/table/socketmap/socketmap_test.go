@@ -3,10 +3,12 @@ package socketmap
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -298,4 +300,31 @@ func FuzzNetstring(f *testing.F) {
 			t.Errorf("%q from %q", text, in)
 		}
 	})
+}
+
+// Lookups at the same time do not get each other's replies.
+func TestConcurrent(t *testing.T) {
+	s := clienttest.Serve(t, "tcp", func(c net.Conn, _ int) {
+		in := bufio.NewReader(c)
+		for n := 1; n < 20; n++ { // then the client has to connect again
+			request, err := readNetstring(in, 1000)
+			if err != nil {
+				return
+			}
+			c.Write(appendNetstring(nil, "OK "+request))
+		}
+	})
+	h := tabletest.Open(t, "socketmap:inet:"+s.Addr+":m", table.Options{})
+	var wait sync.WaitGroup
+	for i := range 8 {
+		wait.Go(func() {
+			for j := range 100 {
+				key := fmt.Sprint("key", i, "-", j)
+				if value, found, err := h.Lookup(key); value != "m "+key || !found || err != nil {
+					t.Errorf("%s: %q %v %v", key, value, found, err)
+				}
+			}
+		})
+	}
+	wait.Wait()
 }
