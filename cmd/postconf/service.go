@@ -199,7 +199,7 @@ func (p *postconf) unwrap(text string) string {
 	if problem != "" {
 		p.warn("master.cf: " + problem)
 	}
-	return inner
+	return strings.TrimRightFunc(inner, isBlank)
 }
 
 // eachParam visits the -o settings in their order.
