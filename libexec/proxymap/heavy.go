@@ -98,9 +98,11 @@ func (s *server) openEarly(tables map[string]bool) {
 		if !slices.Contains(typenames.Heavy, typ) {
 			continue
 		}
-		h := table.Open(name, table.Options{Config: s.cfg, Command: true, Flags: table.Reader})
+		h := table.Open(name, table.Options{Config: s.cfg, Trial: true, Flags: table.Reader})
 		if h.Err() == nil {
 			s.early[name] = h
+		} else if err := h.Close(); err != nil {
+			maillog.Warnf("close %s: %v", name, err)
 		}
 	}
 }

@@ -122,6 +122,9 @@ type Options struct {
 	// that text; nothing is logged at open.
 	Command bool
 
+	// Trial: nothing is logged at open, by a caller that asks Err.
+	Trial bool
+
 	depth int
 }
 
@@ -228,7 +231,7 @@ func Open(spec string, o Options) *Handle {
 	mu.Unlock()
 
 	h := open(spec, o)
-	if h.reason != nil && !o.Command {
+	if h.reason != nil && !o.Command && !o.Trial {
 		if o.Config != nil && o.Config.Bool(params.DaemonTableOpenErrorIsFatal) {
 			Fatal("%s", h.reason)
 		}

@@ -9,7 +9,7 @@ import (
 
 // bytesPerBucket is the mean that decides the number of buckets: few buckets
 // need a second page then.
-const bytesPerBucket = 3000
+const bytesPerBucket = 3400
 
 // hash writes a hash database: bucket b on page b+1, sorted; second pages and
 // overflow pages behind all buckets.
