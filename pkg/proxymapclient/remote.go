@@ -33,6 +33,7 @@ func openRemote(typ, name string, o table.Options) (table.Table, error) {
 	var p *proxy
 	if o.Command {
 		p = newProxy("proxymap", spec, o, command(o.Config))
+		p.old = false // between us
 	} else {
 		service := "proxymap"
 		if o.Config != nil {

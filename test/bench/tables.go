@@ -121,7 +121,7 @@ func (b *tableBench) sources() error {
 	if err := os.Mkdir(b.path("long"), 0o755); err != nil {
 		return err
 	}
-	for name, text := range map[string]*bytes.Buffer{"big": nil, "keys": &keys, "rules": &rules, "lines": &lines, "one": &one, "long/main.cf": &settings} {
+	for name, text := range map[string]*bytes.Buffer{"big": nil, "keys": &keys, "rules": &rules, "lines": &lines, "one": &one, "long/main.cf": &settings, "long/master.cf": {}} {
 		if text != nil {
 			if err := os.WriteFile(b.path(name), text.Bytes(), 0o644); err != nil {
 				return err

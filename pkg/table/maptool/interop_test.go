@@ -22,6 +22,9 @@ var (
 	libraryNoise = regexp.MustCompile(`BDB\d+.*\n`)
 )
 
+// crashed is the result of a command that a signal ended.
+const crashed = "crashed"
+
 // at is the number of scenarios under way: most of the time they wait, since a
 // command that fails sleeps for a second before it ends.
 const at = 48
@@ -76,6 +79,10 @@ func compare(t *testing.T, bin string, all []scenario) {
 			t.Fatal(r.err)
 		}
 		for j, step := range all[i].steps {
+			if r.real[j] == crashed {
+				t.Logf("%s: %s: the real one crashed; files: %q", all[i].name, step.command, all[i].files)
+				break
+			}
 			commands++
 			if real, ours := normal(step.command, r.real[j]), normal(step.command, r.ours[j]); real != ours {
 				t.Errorf("%s: %s < %q\nreal: %s\nours: %s\nfiles: %q", all[i].name, step.command, step.stdin, differing(real, ours), differing(ours, real), all[i].files)
@@ -139,6 +146,10 @@ func play(s scenario, dir, bin, settings string) (results []string, err error) {
 		cmd.Stdout, cmd.Stderr = &out, &messages
 		err := cmd.Run()
 		cancel()
+		if cmd.ProcessState != nil && cmd.ProcessState.ExitCode() < 0 && settings == "" {
+			// Postfix has defects of its own: what follows cannot be compared.
+			return append(results, crashed), nil
+		}
 		if err != nil && (cmd.ProcessState == nil || cmd.ProcessState.ExitCode() < 0) {
 			return nil, fmt.Errorf("%s/%s < %q: %w", bin, step.command, step.stdin, err)
 		}
