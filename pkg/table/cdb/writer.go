@@ -157,7 +157,7 @@ func (w *writer) Close() error {
 	}
 	if err != nil {
 		err = fmt.Errorf("error writing %s: %s", temp, syserr.Text(err))
-	} else if err = os.Rename(temp, w.path+suffix); err != nil {
+	} else if err = unix.Rename(temp, w.path+suffix); err != nil {
 		err = fmt.Errorf("rename database from %s to %s: %s", temp, w.path+suffix, syserr.Text(err))
 	}
 	if err != nil {

@@ -35,6 +35,9 @@ func openReader(name string, o table.Options) (table.Table, error) {
 	r.mu.Lock() // from now on the lock may end by itself
 	defer r.mu.Unlock()
 	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = unix.EISDIR
+	}
 	if err == nil {
 		err = r.acquire()
 		r.lease.End()

@@ -43,24 +43,21 @@ func openStore(name string, o table.Options) (table.Table, error) {
 		h.close()
 		return nil, openError(h.path, err)
 	}
-	if info, err := h.f.Stat(); err == nil && o.Flags&table.BulkUpdate == 0 {
+	if info, err := h.f.Stat(); err == nil && (o.Existing || o.Flags&table.BulkUpdate == 0) {
 		dbfile.WarnIfOlder(name, suffix, info)
 	}
 	return s, nil
 }
 
 // openWritable opens a file, makes an empty table of it if it is empty, and
-// leaves it locked for writing.
+// leaves it locked for writing. As with the library, a missing file is made even
+// where an entry is only to be deleted.
 func openWritable(path string, o table.Options) (*file, error) {
-	how := os.O_RDWR
-	if !o.Existing {
-		how |= os.O_CREATE
-	}
 	perm := o.Perm
 	if perm == 0 {
 		perm = 0o644
 	}
-	f, err := os.OpenFile(path, how, perm)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, perm)
 	if err != nil {
 		return nil, openError(path, err)
 	}
