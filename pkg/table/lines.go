@@ -40,6 +40,18 @@ func (l *LineReader) Line() int { return l.first }
 // Next returns the next logical line, without its newline; it is valid until
 // the next call. The error is io.EOF at the end.
 func (l *LineReader) Next() ([]byte, error) {
+	for {
+		line, err := l.next()
+		if err != nil || !IsSpace(line[0]) {
+			return line, err
+		}
+		l.warnLeadingBlank()
+	}
+}
+
+// next reads a logical line, also one at the start of the file that begins
+// with whitespace.
+func (l *LineReader) next() ([]byte, error) {
 	l.line = l.line[:0]
 	started := false
 	for {
@@ -54,11 +66,7 @@ func (l *LineReader) Next() ([]byte, error) {
 				continue
 			}
 		}
-		if continues := IsSpace(l.pending[0]); continues && !started {
-			l.ahead = false
-			l.warnLeadingBlank()
-			continue
-		} else if started && !continues {
+		if started && !IsSpace(l.pending[0]) {
 			l.ahead = true
 			break
 		}
@@ -118,7 +126,7 @@ func (l *LineReader) warnLeadingBlank() {
 	if l.Warn == nil {
 		return
 	}
-	text, dots := l.pending, ""
+	text, dots := l.line, ""
 	if len(text) > 30 {
 		text, dots = text[:30], "..."
 	}

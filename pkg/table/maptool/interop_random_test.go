@@ -9,15 +9,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
-// randomScenarios is how many of them one run has. INTEROP_SEED repeats a run.
+// randomScenarios is how many of them one run has. INTEROP_SEED in the
+// environment makes others.
 const randomScenarios = 110
 
 // TestRandom compares what chance made: sources, keys, options, types.
 func TestRandom(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
+	seed := uint64(1)
 	if text := os.Getenv("INTEROP_SEED"); text != "" {
 		var err error
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
@@ -72,7 +72,7 @@ func (c *chance) key() string {
 func (c *chance) value() string {
 	switch c.IntN(10) {
 	case 0:
-		return strings.Repeat("v", c.IntN(3000))
+		return strings.Repeat("v", c.IntN(1500))
 	case 1:
 		return c.of("ü", "\xff", "{ a }", "a\tb", "x\x00y", "a\rb")
 	}

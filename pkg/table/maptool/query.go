@@ -34,8 +34,12 @@ func (s *searcher) find(key string) (value string, found bool, err error) {
 			continue
 		}
 		if value == "" {
-			maillog.Warnf("table %s: key %s: empty string result is not allowed", spec, key)
-			maillog.Warnf("table %s should return NO RESULT in case of NOT FOUND", spec)
+			name := spec
+			if s.key == "-" {
+				name = h.Name()
+			}
+			maillog.Warnf("table %s: key %s: empty string result is not allowed", name, key)
+			maillog.Warnf("table %s should return NO RESULT in case of NOT FOUND", name)
 		}
 		if s.files {
 			if value, err = table.DecodeFileValue(value); err != nil {
