@@ -14,9 +14,10 @@ import (
 
 var kind = exchange.Kind{Type: "cdb", Suffix: suffix, MaxKey: 100000}
 
-func TestFilesOfDebian(t *testing.T)   { kind.Files(t) }
-func TestMillionOfDebian(t *testing.T) { kind.Million(t) }
-func TestLiveWithDebian(t *testing.T)  { kind.Live(t) }
+func TestFilesOfDebian(t *testing.T)    { kind.Files(t) }
+func TestMillionOfDebian(t *testing.T)  { kind.Million(t) }
+func TestLiveWithDebian(t *testing.T)   { kind.Live(t) }
+func TestCommandsOfDebian(t *testing.T) { kind.Commands(t) }
 
 // Our files are those of Debian's postmap, byte for byte, also where keys come
 // twice.

@@ -14,10 +14,11 @@ import (
 var kind = exchange.Kind{Type: "lmdb", Suffix: suffix, MaxKey: 510,
 	Check: func(t testing.TB, path string) { t.Helper(); checkFile(t, path) }}
 
-func TestFilesOfDebian(t *testing.T)   { kind.Files(t) }
-func TestChangesOfDebian(t *testing.T) { kind.Changes(t) }
-func TestMillionOfDebian(t *testing.T) { kind.Million(t) }
-func TestLiveWithDebian(t *testing.T)  { kind.Live(t) }
+func TestFilesOfDebian(t *testing.T)    { kind.Files(t) }
+func TestChangesOfDebian(t *testing.T)  { kind.Changes(t) }
+func TestMillionOfDebian(t *testing.T)  { kind.Million(t) }
+func TestLiveWithDebian(t *testing.T)   { kind.Live(t) }
+func TestCommandsOfDebian(t *testing.T) { kind.Commands(t) }
 
 // TestBothWrite: Debian's postmap deletes entries while we delete others and
 // add some. (Its -i takes no lock in 3.7, so two of those at once lose updates;

@@ -329,6 +329,7 @@ func (s *sum) add(key, value []byte) {
 // of theirs; a quarter are looked up on each side. (Listing ours by Debian's
 // postmap takes long, as it locks the file for each entry; Files does that.)
 func (k Kind) Million(t *testing.T) {
+	t.Parallel()
 	dir := Dir(t)
 	want := sum{seed: maphash.MakeSeed()}
 	var b, text, keys []byte
