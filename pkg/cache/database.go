@@ -105,6 +105,7 @@ func (d *database) anew(c *Cache, cause error) error {
 	if err := d.files.empty(true); err != nil {
 		return err
 	}
+	d.failures.Store(0)
 	return d.open()
 }
 
@@ -167,18 +168,26 @@ func (d *database) succeeded(err error) {
 	}
 }
 
-// guard runs an operation of the library, which ends the program where it does
+// guard runs an operation of the library, unless work in the background has
+// failed too often.
+func (d *database) guard(f func() error) error {
+	if d.failures.Load() >= maxFailures {
+		// Damaged files can be closed and set aside as ever.
+		err := *d.last.Load()
+		return &failure{d, err, !pebble.IsCorruptionError(err)}
+	}
+	return d.run(f)
+}
+
+// run runs an operation of the library, which ends the program where it does
 // not know better, or panics.
-func (d *database) guard(f func() error) (err error) {
+func (d *database) run(f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			d.db = nil
 			err = &failure{d, fmt.Errorf("%v", r), true}
 		}
 	}()
-	if d.failures.Load() >= maxFailures {
-		return &failure{d, *d.last.Load(), true}
-	}
 	if err := f(); err != nil {
 		return &failure{d, err, false}
 	}
@@ -197,7 +206,7 @@ func (logger) Fatalf(format string, args ...any) {
 	frames := runtime.CallersFrames(stack[:runtime.Callers(2, stack[:])])
 	for {
 		frame, more := frames.Next()
-		if strings.HasSuffix(frame.Function, "cache.(*database).guard") {
+		if strings.HasSuffix(frame.Function, "cache.(*database).run") {
 			panic(fmt.Sprintf(format, args...))
 		}
 		if !more {
@@ -237,7 +246,7 @@ func (d *database) shut() error {
 	if d.db == nil {
 		return nil
 	}
-	return d.guard(func() error { return d.db.Close() })
+	return d.run(func() error { return d.db.Close() })
 }
 
 func (d *database) close() error {
