@@ -85,7 +85,7 @@ interop: interop-programs interop-suites
 # Programs beside their counterparts: the same input, the same output.
 interop-programs: build
 	test/interop/prepare.sh
-	$(GO) test -count=1 -p 1 -timeout 20m -tags interop $(filter-out ./test/interop,$(INTEROP))
+	$(GO) test -count=1 -p 2 -timeout 20m -tags interop $(filter-out ./test/interop,$(INTEROP))
 
 # Whole suites: each program alone in the other suite, and queues handed over.
 interop-suites: build
