@@ -86,7 +86,7 @@ func newWorld(t *testing.T, settings string) *world {
 		owner = "nobody"
 	}
 	w.write(t, "etc/main.cf", "compatibility_level = 3.11\nmyhostname = mx.test\nmail_owner = "+owner+
-		"\ndefault_privs = daemon\nqueue_directory = "+w.queue+"\ncommand_directory = "+dir+"/bin\nmaillog_file = /var/log/none\n"+
+		"\nsetgid_group = mail\ndefault_privs = daemon\nqueue_directory = "+w.queue+"\ncommand_directory = "+dir+"/bin\nmaillog_file = /var/log/none\n"+
 		"default_database_type = cdb\ndefault_cache_db_type = lmdb\nnon_bdb_migration_level = enable-reindex\n"+
 		"non_bdb_migration_allow_root_prefixes = "+dir+"/tables\nnon_bdb_migration_allow_user_prefixes = "+dir+"/tables\n"+settings)
 	w.write(t, "etc/master.cf", "")

@@ -50,7 +50,7 @@ func Prepare(t *testing.T, settings string) (config, queue, data string, options
 	}
 	config, queue, data = dir+"/etc", dir+"/queue", dir+"/data"
 	text := "compatibility_level = 3.11\nmyhostname = mx.test\nmail_owner = " + me.Username +
-		"\nqueue_directory = " + queue + "\ndata_directory = " + data + "\ndefault_privs = daemon\nmaillog_file = /var/log/none\n" + settings
+		"\nqueue_directory = " + queue + "\ndata_directory = " + data + "\nsetgid_group = mail\ndefault_privs = daemon\nmaillog_file = /var/log/none\n" + settings
 	if err := os.WriteFile(config+"/main.cf", []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
