@@ -1,9 +1,10 @@
 // Heavy is the executable behind the daemons that need large libraries: the
-// database clients for daemon_directory/proxymap, which is the services proxymap
-// and proxywrite, and which commands start for themselves; the Pebble database
-// for tlsmgr and verify, which keep caches. All other daemons are in suffixd.
-// Which daemon it is comes from the name under which it is started; started as
-// "heavy --names" it lists the names that it knows.
+// Pebble database for tlsmgr and verify, which keep caches, and the database
+// clients for proxymap, which is the services proxymap and proxywrite, and which
+// commands start for themselves. All other daemons are in suffixd, and so is a
+// proxymap that lasts until a table needs this one. Which daemon it is comes
+// from the name under which it is started; started as "heavy --names" it lists
+// the names that are links to it.
 package main
 
 import (
@@ -32,7 +33,9 @@ func main() {
 	if name == "heavy" && len(os.Args) > 1 {
 		if os.Args[1] == "--names" {
 			for _, name := range slices.Sorted(maps.Keys(daemons)) {
-				fmt.Println(name)
+				if name != "proxymap" { // suffixd's goes on as this
+					fmt.Println(name)
+				}
 			}
 			return
 		}
@@ -44,5 +47,6 @@ func main() {
 		fmt.Fprintf(os.Stderr, "heavy: fatal: no daemon has the name %q\n", name)
 		os.Exit(1)
 	}
+	trim()
 	run()
 }

@@ -12,6 +12,7 @@ import (
 	nbdbreindexd "suffix/libexec/nbdb_reindexd"
 	"suffix/libexec/pickup"
 	"suffix/libexec/postlogd"
+	"suffix/libexec/proxymap"
 	"suffix/libexec/qmgr"
 	"suffix/libexec/scache"
 	"suffix/libexec/showq"
@@ -36,6 +37,7 @@ var daemons = map[string]func(){
 	"nqmgr":           qmgr.Main,
 	"pickup":          pickup.Main,
 	"postlogd":        postlogd.Main,
+	"proxymap":        proxymap.LightMain,
 	"qmgr":            qmgr.Main,
 	"scache":          scache.Main,
 	"showq":           showq.Main,
