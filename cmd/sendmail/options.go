@@ -344,6 +344,7 @@ func (c *command) queueOption(first byte, value string) error {
 			return errors.New("specify: -qIqueueid")
 		}
 	default:
+		// Postfix's words for what Sendmail has and Postfix never had.
 		return fmt.Errorf("-q%c is not implemented", first)
 	}
 	return nil

@@ -19,6 +19,7 @@ func (l loader) tls() {
 	c.NoteStartTLS = l.bool(params.SmtpTlsNoteStarttlsOffer, params.LmtpTlsNoteStarttlsOffer)
 	if l.bool(params.SmtpTlsrptEnable, params.LmtpTlsrptEnable) {
 		if c.LMTP {
+			// Postfix's words: it reports for SMTP only.
 			c.Log.Warnf("TLSRPT support is not implemented for LMTP")
 		} else {
 			c.Log.Warnf("TLSRPT is selected, but TLSRPT is not compiled in")

@@ -27,6 +27,8 @@ type chunkError struct {
 // bdat handles BDAT (spec smtpd §7.6).
 func (s *session) bdat(line string, args []token) (bool, error) {
 	if s.keywords&keyCHUNKING != 0 {
+		// The administrator has turned CHUNKING off; the client would go on to
+		// send what it takes for a chunk, so this reply ends the session.
 		return s.fail(smtpaccess.ClassProtocol, "521 5.5.1 Error: command not implemented")
 	}
 	size, last, ok := parseChunk(args)

@@ -38,7 +38,8 @@ func (s *session) help(string, []token) (bool, error) {
 	return true, nil
 }
 
-// notImplemented answers a command that is known, but not to be had here.
+// notImplemented answers a command that is known, but not to be had here, such
+// as STARTTLS without TLS, in Postfix's words.
 func (s *session) notImplemented(string, []token) (bool, error) {
 	return s.fail(smtpaccess.ClassProtocol, "502 5.5.1 Error: command not implemented")
 }
