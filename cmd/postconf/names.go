@@ -23,26 +23,6 @@ func (n *names) known(name string) bool {
 	return params.Lookup(name) != nil || n.user[name]
 }
 
-// Parameters that carry the name of a transport, and where their defaults are.
-var transportParams = [...]struct{ suffix, global string }{
-	{"_destination_concurrency_limit", "default_destination_concurrency_limit"},
-	{"_destination_recipient_limit", "default_destination_recipient_limit"},
-	{"_initial_destination_concurrency", "initial_destination_concurrency"},
-	{"_destination_concurrency_positive_feedback", "default_destination_concurrency_positive_feedback"},
-	{"_destination_concurrency_negative_feedback", "default_destination_concurrency_negative_feedback"},
-	{"_destination_concurrency_failed_cohort_limit", "default_destination_concurrency_failed_cohort_limit"},
-	{"_destination_rate_delay", "default_destination_rate_delay"},
-	{"_transport_rate_delay", "default_transport_rate_delay"},
-	{"_recipient_limit", "default_recipient_limit"},
-	{"_extra_recipient_limit", "default_extra_recipient_limit"},
-	{"_recipient_refill_limit", "default_recipient_refill_limit"},
-	{"_recipient_refill_delay", "default_recipient_refill_delay"},
-	{"_delivery_slot_cost", "default_delivery_slot_cost"},
-	{"_delivery_slot_loan", "default_delivery_slot_loan"},
-	{"_delivery_slot_discount", "default_delivery_slot_discount"},
-	{"_minimum_delivery_slots", "default_minimum_delivery_slots"},
-}
-
 func (p *postconf) addServiceNames() {
 	p.names.service = make(map[string]string)
 	add := func(name, global string) {
@@ -56,13 +36,13 @@ func (p *postconf) addServiceNames() {
 		name := s.fields[fieldService]
 		switch s.fields[fieldCommand] {
 		case "local", "error", "virtual", "smtp", "lmtp", "pipe":
-			for _, t := range transportParams {
-				add(name+t.suffix, t.global)
+			for _, t := range params.TransportParams {
+				add(name+t.Suffix, t.Global)
 			}
 		}
 		switch s.fields[fieldCommand] {
 		case "pipe", "spawn":
-			add(name+"_time_limit", "command_time_limit")
+			add(name+params.TimeLimit.Suffix, params.TimeLimit.Global)
 		}
 	}
 }

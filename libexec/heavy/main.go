@@ -8,17 +8,12 @@
 package main
 
 import (
-	"fmt"
-	"maps"
-	"os"
-	"path/filepath"
-	"slices"
-
 	_ "suffix/pkg/heavytables"
 
 	"suffix/libexec/proxymap"
 	"suffix/libexec/tlsmgr"
 	"suffix/libexec/verify"
+	"suffix/pkg/service"
 )
 
 // daemons is the table of programs, by the name in daemon_directory.
@@ -29,24 +24,7 @@ var daemons = map[string]func(){
 }
 
 func main() {
-	name := filepath.Base(os.Args[0])
-	if name == "heavy" && len(os.Args) > 1 {
-		if os.Args[1] == "--names" {
-			for _, name := range slices.Sorted(maps.Keys(daemons)) {
-				if name != "proxymap" { // suffixd's goes on as this
-					fmt.Println(name)
-				}
-			}
-			return
-		}
-		os.Args = os.Args[1:]
-		name = filepath.Base(os.Args[0])
-	}
-	run, ok := daemons[name]
-	if !ok {
-		fmt.Fprintf(os.Stderr, "heavy: fatal: no daemon has the name %q\n", name)
-		os.Exit(1)
-	}
 	trim()
-	run()
+	// suffixd's proxymap becomes the one here where that is needed.
+	service.ByName("heavy", daemons, "proxymap")
 }

@@ -148,33 +148,12 @@ func (s *scope) noteClientNames(text string, used map[string]bool, depth int) {
 // maxNesting bounds groups within groups.
 const maxNesting = 100
 
-// transportSuffixes end the names that carry the name of a transport.
-var transportSuffixes = [...]struct{ suffix, global string }{
-	{"_destination_concurrency_limit", "default_destination_concurrency_limit"},
-	{"_destination_recipient_limit", "default_destination_recipient_limit"},
-	{"_initial_destination_concurrency", "initial_destination_concurrency"},
-	{"_destination_concurrency_positive_feedback", "default_destination_concurrency_positive_feedback"},
-	{"_destination_concurrency_negative_feedback", "default_destination_concurrency_negative_feedback"},
-	{"_destination_concurrency_failed_cohort_limit", "default_destination_concurrency_failed_cohort_limit"},
-	{"_destination_rate_delay", "default_destination_rate_delay"},
-	{"_transport_rate_delay", "default_transport_rate_delay"},
-	{"_extra_recipient_limit", "default_extra_recipient_limit"},
-	{"_recipient_limit", "default_recipient_limit"},
-	{"_recipient_refill_limit", "default_recipient_refill_limit"},
-	{"_recipient_refill_delay", "default_recipient_refill_delay"},
-	{"_delivery_slot_cost", "default_delivery_slot_cost"},
-	{"_delivery_slot_loan", "default_delivery_slot_loan"},
-	{"_delivery_slot_discount", "default_delivery_slot_discount"},
-	{"_minimum_delivery_slots", "default_minimum_delivery_slots"},
-	{"_time_limit", "command_time_limit"},
-}
-
 // ofTransport takes a name such as smtp_destination_rate_delay apart; global
 // declares what may be its value.
 func ofTransport(name string) (transport string, global *params.Param) {
-	for _, t := range transportSuffixes {
-		if transport, ok := strings.CutSuffix(name, t.suffix); ok && transport != "" {
-			return transport, params.Lookup(t.global)
+	for _, t := range append(params.TransportParams[:], params.TimeLimit) {
+		if transport, ok := strings.CutSuffix(name, t.Suffix); ok && transport != "" {
+			return transport, params.Lookup(t.Global)
 		}
 	}
 	return "", nil
