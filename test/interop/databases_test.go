@@ -101,6 +101,43 @@ func startMemcached(t *testing.T, key, value string) (port int) {
 	return port
 }
 
+// servedBy has Postfix and our programs in turn serve a client with the
+// settings, says what talk says, and sends a message to list@domain, which is an
+// alias of two addresses. Both must answer the same, which it returns, and
+// deliver to both addresses.
+func servedBy(t *testing.T, settings map[string]string, domain string, talk func(d *dialogue)) string {
+	t.Helper()
+	var transcripts []string
+	for _, c := range []choice{postfixAlone, suffixAlone} {
+		s := newSystem(t, c, settings)
+		s.start()
+		d := dial(t, s.ports["SMTPD"])
+		d.do("EHLO client.test")
+		talk(d)
+		d.do("RSET")
+		d.do("MAIL FROM:<sender@sink.test>")
+		d.do("RCPT TO:<list@%s>", domain)
+		d.do("DATA")
+		queued := d.content(message("to a list", "hello\n"))
+		d.quit()
+		if !strings.HasPrefix(queued, "250 2.0.0 Ok: queued as ") {
+			t.Errorf("%s\n%s", d.transcript(), s.logTail())
+		}
+		transcripts = append(transcripts, s.mask(strings.Split(d.transcript(), "queued as ")[0]))
+		for _, to := range []string{user + "@" + hostname, user + "+two@" + hostname} {
+			s.await("mail for "+to, func() bool {
+				log, err := os.ReadFile(s.in.Log())
+				return err == nil && strings.Contains(string(log), "to=<"+to+">, orig_to=<list@"+domain+">")
+			})
+		}
+		s.stop()
+	}
+	if transcripts[0] != transcripts[1] {
+		t.Errorf("Postfix:\n%s\nours:\n%s", transcripts[0], transcripts[1])
+	}
+	return transcripts[1]
+}
+
 // TestDatabases has database servers behind the SMTP server and cleanup, of
 // Postfix and of ours: the same replies, and mail where the databases say. Our
 // daemons reach the large ones through proxymap without being told.
@@ -133,12 +170,7 @@ func TestDatabases(t *testing.T) {
 			", check_recipient_access " + client("sqlite", "lite", "dbpath = "+dir+"/lite.db", "query = SELECT v FROM access WHERE k = '%s'") +
 			", permit_mynetworks, reject",
 	}
-	var transcripts []string
-	for _, c := range []choice{postfixAlone, suffixAlone} {
-		s := newSystem(t, c, settings)
-		s.start()
-		d := dial(t, s.ports["SMTPD"])
-		d.do("EHLO client.test")
+	transcript := servedBy(t, settings, "base.test", func(d *dialogue) {
 		d.do("MAIL FROM:<spam@sink.test>")
 		d.do("RCPT TO:<list@base.test>")
 		d.do("RSET")
@@ -146,28 +178,10 @@ func TestDatabases(t *testing.T) {
 		for _, name := range []string{"left", "o'neill", "lite", "nobody", "LEFT"} {
 			d.do("RCPT TO:<%s@base.test>", name)
 		}
-		d.do("RCPT TO:<list@base.test>")
-		d.do("DATA")
-		queued := d.content(message("from the databases", "hello\n"))
-		d.quit()
-		if !strings.HasPrefix(queued, "250 2.0.0 Ok: queued as ") {
-			t.Errorf("%s\n%s", d.transcript(), s.logTail())
-		}
-		transcripts = append(transcripts, s.mask(strings.Split(d.transcript(), "queued as ")[0]))
-		for _, to := range []string{user + "@" + hostname, user + "+two@" + hostname} {
-			s.await("mail for "+to, func() bool {
-				log, err := os.ReadFile(s.in.Log())
-				return err == nil && strings.Contains(string(log), "to=<"+to+">, orig_to=<list@base.test>")
-			})
-		}
-		s.stop()
-	}
-	if transcripts[0] != transcripts[1] {
-		t.Errorf("Postfix:\n%s\nours:\n%s", transcripts[0], transcripts[1])
-	}
+	})
 	for _, text := range []string{"has left", "quotes arrive", "remembered", "from a file"} {
-		if !strings.Contains(transcripts[1], "rejected: "+text) {
-			t.Errorf("nothing was rejected with %q:\n%s", text, transcripts[1])
+		if !strings.Contains(transcript, "rejected: "+text) {
+			t.Errorf("nothing was rejected with %q:\n%s", text, transcript)
 		}
 	}
 }

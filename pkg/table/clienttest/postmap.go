@@ -12,22 +12,24 @@ import (
 	"suffix/pkg/table/maptool"
 )
 
-// asPostmap is set in the environment of a test program that is to be postmap.
-const asPostmap = "SUFFIX_TEST_AS_POSTMAP"
+// AsPostmap is set in the environment of a test program that is to be postmap.
+const AsPostmap = "SUFFIX_TEST_AS_POSTMAP"
 
 // Main is for TestMain: the test program becomes our postmap(1), with the
 // table types that it links, where Compare starts it. Otherwise it runs the
 // tests between setup and the stop that setup returns.
 func Main(m *testing.M, setup func() (stop func(), err error)) {
-	if os.Getenv(asPostmap) != "" {
-		os.Unsetenv(asPostmap)
+	if os.Getenv(AsPostmap) != "" {
+		os.Unsetenv(AsPostmap)
 		os.Exit(maptool.Main(false))
 	}
 	stop := func() {}
 	if setup != nil {
 		var err error
 		if stop, err = setup(); err != nil {
-			stop()
+			if stop != nil {
+				stop()
+			}
 			os.Stderr.WriteString(err.Error() + "\n")
 			os.Exit(1)
 		}
@@ -72,7 +74,7 @@ func run(t testing.TB, program, dir, stdin string, args []string) Run {
 	var out, errs bytes.Buffer
 	cmd := &exec.Cmd{
 		Path: program, Args: append([]string{"postmap", "-c", dir}, args...), Stdin: strings.NewReader(stdin),
-		Stdout: &out, Stderr: &errs, Env: append(os.Environ(), asPostmap+"=1", "LC_ALL=C"),
+		Stdout: &out, Stderr: &errs, Env: append(os.Environ(), AsPostmap+"=1", "LC_ALL=C"),
 	}
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 		t.Error(err)

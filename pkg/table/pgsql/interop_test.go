@@ -17,6 +17,7 @@ import (
 
 	_ "suffix/pkg/alltables"
 	"suffix/pkg/table"
+	"suffix/pkg/table/clienttest"
 	"suffix/pkg/table/dbcommon/dbtest"
 	"suffix/pkg/table/tabletest"
 )
@@ -30,7 +31,7 @@ var server struct {
 
 const serverAccount = "postgres"
 
-func TestMain(m *testing.M) { dbtest.Main(m, startServer) }
+func TestMain(m *testing.M) { clienttest.Main(m, startServer) }
 
 func startServer() (stop func(), err error) {
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin")

@@ -13,11 +13,12 @@ import (
 	_ "suffix/pkg/alltables"
 	"suffix/pkg/config"
 	"suffix/pkg/table"
+	"suffix/pkg/table/clienttest"
 	"suffix/pkg/table/dbcommon/dbtest"
 	"suffix/pkg/table/tabletest"
 )
 
-func TestMain(m *testing.M) { dbtest.Main(m, nil) }
+func TestMain(m *testing.M) { clienttest.Main(m, nil) }
 
 // nasty are keys that must arrive at the database as they are.
 var nasty = []string{"a'b", `a"b`, `a\b`, `a\'b`, `\`, `'`, `''`, "x' or '1'='1", `\' or 1=1 -- `, "%s", "%", "a%", "_", "a;b", "a--b", "/*", "a\tb", "a\rb",

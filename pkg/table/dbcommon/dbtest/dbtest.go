@@ -19,36 +19,8 @@ import (
 	"testing"
 	"time"
 
-	"suffix/pkg/table/maptool"
+	"suffix/pkg/table/clienttest"
 )
-
-// postmapEnv makes the test program behave as postmap(1).
-const postmapEnv = "SUFFIX_TEST_IS_POSTMAP"
-
-// Main is the body of a TestMain. The test program is also our postmap with the
-// drivers that the test imports. start may be nil; otherwise it starts what
-// all tests need and returns how to end it.
-func Main(m *testing.M, start func() (stop func(), err error)) {
-	if os.Getenv(postmapEnv) != "" {
-		os.Args[0] = "postmap"
-		os.Exit(maptool.Main(false))
-	}
-	os.Exit(run(m, start))
-}
-
-func run(m *testing.M, start func() (func(), error)) int {
-	if start != nil {
-		stop, err := start()
-		if stop != nil {
-			defer stop()
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	return m.Run()
-}
 
 // Write writes a file that looks old: a young one is read again and again until
 // it is sure to be whole.
@@ -149,7 +121,7 @@ func Compare(t *testing.T, cases []Case, same func(Result) string) []Result {
 					t.Error(err)
 					continue
 				}
-				ours, err := runPostmap(self, dir, "ours", "suffix_dialect = 3.7\n"+c.Settings, c.Stdin, args, postmapEnv+"=1")
+				ours, err := runPostmap(self, dir, "ours", "suffix_dialect = 3.7\n"+c.Settings, c.Stdin, args, clienttest.AsPostmap+"=1")
 				if err != nil {
 					t.Error(err)
 					continue
